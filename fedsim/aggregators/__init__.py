@@ -1,0 +1,78 @@
+"""Rules that turn the updates of a round (n, d) into one update (d,)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedsim.registry import Choice, Function, Registry
+from fedsim.types import Aggregate, ServerView
+
+Rule = Callable[[Tensor, ServerView], Aggregate]
+
+
+class _Aggregators(Registry):
+    """Published rules come in three kinds; each decorator returns the plain function untouched."""
+
+    def statistic(self, function: Function) -> Function:
+        """Register a rule (n, d) → (d,) without weights."""
+        self.add(function, "statistic")
+        return function
+
+    def weighting(self, function: Function) -> Function:
+        """Register a rule (n, d) → (n,): the server sends `weights @ updates`."""
+        self.add(function, "weighting")
+        return function
+
+    def stateful(self, function: Function) -> Function:
+        """Register a rule (updates, view) → Aggregate, which sees the ServerView."""
+        self.add(function, "stateful")
+        return function
+
+
+aggregators = _Aggregators("aggregators")
+names, build = aggregators.names, aggregators.build
+
+
+def lift(choice: Choice) -> Rule:
+    """The one shape the server calls: (updates (n, d), view) → Aggregate, whatever the form."""
+    form = choice.plugin.form
+    if form == "user":
+        form = _form_of(choice)
+    function: Callable[..., Any] = choice.build()
+    if form == "stateful":
+        return function
+    return _Weighting(function) if form == "weighting" else _Statistic(function)
+
+
+class _Weighting:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, updates: Tensor, view: ServerView) -> Aggregate:
+        weights = self.function(updates)
+        return Aggregate(weights @ updates, weights, {})
+
+
+class _Statistic:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, updates: Tensor, view: ServerView) -> Aggregate:
+        return Aggregate(self.function(updates), None, {})
+
+
+def _form_of(choice: Choice) -> str:
+    """A user's rule tells its form by its signature, then by its answer on a probe."""
+    if "view" in choice.plugin.takes:
+        return "stateful"
+    n, d = 11, 7
+    probe = torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+    shape = tuple(choice.build()(probe).shape)
+    if shape not in {(n,), (d,)}:
+        raise ValueError(
+            f"{choice.name}: must return (d,) or weights (n,); "
+            f"got {shape} for updates of shape {(n, d)}"
+        )
+    return "weighting" if shape == (n,) else "statistic"

@@ -1,0 +1,190 @@
+"""What scripts, notebooks and the command line call: run a scenario, sweep its matrix, load results."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from fedsim.datasets import default_source
+from fedsim.errors import FedsimError, InputError, ScenarioError
+from fedsim.execution import Progress, Settings, play, prepare_cell
+from fedsim.reporting import report
+from fedsim.results import Run, Sweep, load, write_sweep
+from fedsim.scenario import Cell, Scenario, sweep_hash
+from fedsim.scenario import load as load_scenario
+
+__all__ = ["Outcome", "execute", "load", "run", "sweep"]
+
+Source = Path | str | Mapping[str, Any] | Scenario
+Overrides = Mapping[str, object] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The cells of one call in matrix order; a failed cell has no run and a line in `failures`."""
+
+    runs: list[Run | None]
+    labels: list[dict[str, str]]
+    failures: list[tuple[dict[str, str], str]]
+    sweep: Sweep | None
+    report: Path
+
+
+class _Silent:
+    def cell_started(
+        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
+    ) -> None: ...
+
+    def round_done(self, record: Mapping[str, Any]) -> None: ...
+
+    def cell_finished(
+        self, index: int, summary: Mapping[str, Any] | None, reused: bool
+    ) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+
+def run(source: Source, overrides: Overrides = (), output: Path | str = "runs") -> Run:
+    """Run one cell (or show it, if it is finished; or go on, if it is not) and return it.
+
+    Raises: ScenarioError for a wrong scenario, and for one with a matrix: that is `fedsim.sweep`'s.
+    """
+    cells = load_scenario(source, overrides)
+    if cells[0].is_swept:
+        raise ScenarioError(
+            f"{cells[0].place(('matrix',))}: matrix: has {len(cells)} cells; "
+            "fedsim.run takes one. Use fedsim.sweep"
+        )
+    settings = Settings(Path(output), default_source(), resume=True)
+    finished = play(cells[0], settings, _Silent())
+    _write_report(finished)
+    return finished
+
+
+def sweep(source: Source, overrides: Overrides = (), output: Path | str = "runs") -> Sweep:
+    """Run every cell of the matrix (one, if there is none) and return the sweep.
+
+    Raises: RunError naming the cells that failed, after the others have finished.
+    """
+    outcome = execute(
+        source, overrides, output=Path(output), resume=True, progress=_Silent(), always_sweep=True
+    )
+    if outcome.failures or outcome.sweep is None:
+        labels, text = outcome.failures[0]
+        raise FedsimError(f"{len(outcome.failures)} cell(s) failed, the first {labels}: {text}")
+    return outcome.sweep
+
+
+def execute(  # noqa: PLR0913 (the options of `fedsim run`)
+    source: Source,
+    overrides: Overrides = (),
+    *,
+    output: Path,
+    resume: bool = False,
+    force: bool = False,
+    jobs: int = 1,
+    download: bool = False,
+    progress: Progress | None = None,
+    always_sweep: bool = False,
+) -> Outcome:
+    """Run all cells of a scenario and write the run folders, the sweep folder and the report.
+
+    A wrong scenario raises before anything runs. A cell that fails while running does not keep the
+    others from finishing.
+    """
+    told = progress or _Silent()
+    cells = load_scenario(source, overrides)
+    settings = Settings(output, default_source(download=download), resume, force)
+    is_sweep = always_sweep or cells[0].is_swept
+    if not is_sweep:
+        only = play(cells[0], settings, told)
+        return Outcome([only], [{}], [], None, _write_report(only))
+    for cell in cells:
+        _refuse_unfinished(cell, settings)
+    prepare_cell(cells[0], settings.source)
+    outcomes = _in_turn(cells, settings, told) if jobs == 1 else _at_once(cells, settings, told, jobs)
+    return _gather(source, cells, outcomes, output)
+
+
+def _refuse_unfinished(cell: Cell, settings: Settings) -> None:
+    """A sweep is refused as a whole, before it has run for an hour."""
+
+
+def _in_turn(cells: list[Cell], settings: Settings, progress: Progress) -> list[Run | str]:
+    outcomes: list[Run | str] = []
+    for index, cell in enumerate(cells):
+        outcomes.append(_attempt(cell, settings, progress, index, len(cells)))
+        if isinstance(outcomes[-1], str):
+            progress.cell_finished(index, None, False)
+    return outcomes
+
+
+def _at_once(
+    cells: list[Cell], settings: Settings, progress: Progress, jobs: int
+) -> list[Run | str]:
+    """Several cells at a time, each in a process of its own."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_attempt, cell, settings, _Silent(), index, len(cells))
+            for index, cell in enumerate(cells)
+        ]
+        outcomes: list[Run | str] = []
+        for index, (cell, future) in enumerate(zip(cells, futures, strict=True)):
+            rounds = cell.scenario.rounds
+            progress.cell_started(index, len(cells), cell.labels, rounds, 0)
+            outcomes.append(future.result())
+            done = outcomes[-1]
+            progress.cell_finished(index, done.summary if isinstance(done, Run) else None, False)
+    return outcomes
+
+
+def _attempt(
+    cell: Cell, settings: Settings, progress: Progress, index: int, count: int
+) -> Run | str:
+    """The finished run of `cell`, or the line that says why it failed."""
+    try:
+        return play(cell, settings, progress, index, count)
+    except InputError:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {error}" if not isinstance(error, FedsimError) else str(error)
+
+
+def _gather(
+    source: Source, cells: list[Cell], outcomes: list[Run | str], output: Path
+) -> Outcome:
+    failures = [
+        (cell.labels, outcome)
+        for cell, outcome in zip(cells, outcomes, strict=True)
+        if isinstance(outcome, str)
+    ]
+    scenario, digest = cells[0].scenario, sweep_hash(cells)
+    entries = [
+        {
+            "labels": cell.labels,
+            "run": f"{cell.scenario.name}-{cell.scenario.hash8}",
+            "hash": cell.scenario.hash8,
+            "status": "failed" if isinstance(outcome, str) else "finished",
+            "error": outcome if isinstance(outcome, str) else None,
+        }
+        for cell, outcome in zip(cells, outcomes, strict=True)
+    ]
+    folder = write_sweep(
+        output / f"{scenario.name}-sweep-{digest}",
+        name=scenario.name,
+        hash=digest,
+        scenario=cells[0].source.tree,
+        cells=entries,
+    )
+    page = folder.path / "report.html"
+    report(folder, page)
+    runs = [outcome if isinstance(outcome, Run) else None for outcome in outcomes]
+    return Outcome(runs, [cell.labels for cell in cells], failures, folder, page)
+
+
+def _write_report(finished: Run) -> Path:
+    page = finished.path / "report.html"
+    report(finished, page)
+    return page

@@ -1,0 +1,266 @@
+"""One cell of a scenario, from its checked form to a finished run folder."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fedsim.errors import InputError, ScenarioProblem
+from fedsim.flower import run_rounds
+from fedsim.registry import Choice
+from fedsim.results import Run, RunFolder, environment, summarize
+from fedsim.scenario import Cell, Scenario
+from fedsim.simulation import (
+    Federation,
+    RoundRecord,
+    State,
+    last_attack_round,
+    pool,
+    prepare,
+)
+from fedsim.simulation.evaluation import per_class
+from fedsim.tensors import load_buffers, load_params, state_sha256
+from fedsim.types import DataSource
+
+CHECKPOINT_STATE = tuple(field for field in State.__dataclass_fields__)
+
+
+class Progress(Protocol):
+    """What is told while cells run."""
+
+    def cell_started(
+        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
+    ) -> None:
+        """Cell `index` of `count` begins."""
+
+    def round_done(self, record: Mapping[str, Any]) -> None:
+        """A round was closed."""
+
+    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
+        """Cell `index` is finished, or was already; without a summary it has failed."""
+
+    def message(self, text: str) -> None:
+        """Something to read now, in one line."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run, as opposed to what: none of it changes a number."""
+
+    output: Path
+    source: DataSource
+    resume: bool = False
+    force: bool = False
+
+
+@dataclass
+class _Log:
+    """What a run has gathered beside its state; it goes into the checkpoint with it."""
+
+    seconds: float
+    flag_rounds: dict[str, list[int]]
+
+
+def folder_of(scenario: Scenario, output: Path) -> Path:
+    """Where the run of `scenario` lives: `<output>/<name>-<hash8>`."""
+    return output / f"{scenario.name}-{scenario.hash8}"
+
+
+def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, count: int = 1) -> Run:
+    """Run `cell`, or what is left of it, or nothing if it is finished; the finished Run.
+
+    Raises: ScenarioError placed in the scenario's file; InputError for an unfinished folder that
+    is neither to be resumed nor run anew.
+    """
+    scenario = cell.scenario
+    folder = RunFolder(folder_of(scenario, settings.output))
+    if folder.finished and not settings.force:
+        run = Run(folder.path)
+        progress.cell_started(index, count, cell.labels, scenario.rounds, scenario.rounds)
+        progress.cell_finished(index, run.summary, True)
+        return run
+    if folder.exists and not settings.force and not settings.resume:
+        raise InputError(
+            f"{folder.path}: holds an unfinished run. Go on with --resume, or run anew with --force"
+        )
+    federation = prepare_cell(cell, settings.source)
+    twin = play_twin(cell, settings, progress) if scenario.clean_twin else None
+    checkpoint = folder.load_checkpoint() if settings.resume and not settings.force else None
+    done = checkpoint["round"] if checkpoint else 0
+    progress.cell_started(index, count, cell.labels, scenario.rounds, done)
+    summary = _finish(federation, folder, checkpoint, twin, progress)
+    progress.cell_finished(index, summary, False)
+    return Run(folder.path)
+
+
+def prepare_cell(cell: Cell, source: DataSource) -> Federation:
+    """The federation of `cell`; what does not fit the data is told at its place in the file."""
+    try:
+        return prepare(cell.scenario, source)
+    except ScenarioProblem as problem:
+        raise cell.error(problem.where, problem.text) from problem
+
+
+def play_twin(cell: Cell, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Run the same federation with nobody attacking; its summary."""
+    twin = replace(cell, scenario=cell.scenario.twin())
+    folder = RunFolder(folder_of(twin.scenario, settings.output))
+    if folder.finished:
+        return folder.summary()
+    progress.message(f"clean twin {twin.scenario.hash8}: the same run without an attack")
+    return play(twin, replace(settings, force=False, resume=True), _Quiet(progress)).summary
+
+
+class _Quiet:
+    """Passes a twin's rounds on, but not its start and end: it is no cell of its own."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def cell_started(
+        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
+    ) -> None:
+        """Say nothing."""
+
+    def round_done(self, record: Mapping[str, Any]) -> None:
+        """Say nothing."""
+
+    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
+        """Say nothing."""
+
+    def message(self, text: str) -> None:
+        """Pass it on."""
+        self.progress.message(text)
+
+
+def _finish(
+    federation: Federation,
+    folder: RunFolder,
+    checkpoint: dict[str, Any] | None,
+    twin: Mapping[str, Any] | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run the rounds that are missing, write them down, and close the folder with a summary."""
+    scenario = federation.scenario
+    log = _Log(0.0, {})
+    state = None
+    if checkpoint is None:
+        folder.start(scenario.resolved(), _environment(federation))
+        _write_examples(federation, folder.path)
+    else:
+        state, log = _restore(checkpoint, federation.device)
+        folder.truncate(state.round)
+    started = time.perf_counter() - log.seconds
+
+    def on_round(state: State, record: RoundRecord) -> None:
+        log.seconds = time.perf_counter() - started
+        for flag in record.flags:
+            log.flag_rounds.setdefault(flag, []).append(state.round)
+        folder.append(record.round, record.clients)
+        folder.save_checkpoint({**vars(state), **asdict(log)})
+        progress.round_done(record.round)
+
+    last = run_rounds(federation, state, on_round)
+    log.seconds = time.perf_counter() - started
+    model = final_model(federation, last)
+    summary = _summary(federation, folder, last, model, log, twin)
+    folder.finish(model, summary)
+    return summary
+
+
+def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Log]:
+    fields = {name: _to(checkpoint[name], device) for name in CHECKPOINT_STATE}
+    return State(**fields), _Log(checkpoint["seconds"], checkpoint["flag_rounds"])
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _to(item, device) for name, item in value.items()}
+    return tuple(_to(item, device) for item in value) if isinstance(value, tuple) else value
+
+
+def final_model(federation: Federation, state: State) -> dict[str, Tensor]:
+    """The state dict of the global model, buffers included, in its order."""
+    model = federation.build_model()
+    load_params(model, state.params)
+    load_buffers(model, state.buffers)
+    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+
+
+def _summary(
+    federation: Federation,
+    folder: RunFolder,
+    state: State,
+    model: Mapping[str, Tensor],
+    log: _Log,
+    twin: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    scenario = federation.scenario
+    rule = scenario.server.aggregator.parameters
+    return summarize(
+        name=scenario.name,
+        hash=scenario.hash8,
+        seed=scenario.seed,
+        engine=scenario.engine.name,
+        device=str(federation.device),
+        rounds=folder.rounds(),
+        clients=folder.clients(),
+        num_rounds=scenario.rounds,
+        last_attack_round=last_attack_round(scenario),
+        flag_rounds=log.flag_rounds,
+        accuracy_per_class=per_class(
+            federation, federation.build_model(), state.params, state.buffers
+        ),
+        num_classes=federation.data.num_classes,
+        assumed=rule.get("num_byzantine"),
+        seconds=log.seconds,
+        parameters_sha256=state_sha256(model),
+        twin=None if twin is None else dict(twin),
+    )
+
+
+def _environment(federation: Federation) -> dict[str, Any]:
+    engine = federation.scenario.engine
+    data = federation.data
+    hashes = {
+        name: state_sha256({"images": split.images, "labels": split.labels})
+        for name, split in (("train", data.train), ("test", data.test))
+    }
+    return environment(str(federation.device), engine.server_threads, hashes, engine.name)
+
+
+def stamped_examples(federation: Federation, count: int = 6) -> dict[str, Tensor]:
+    """Test images without and with the trigger (and each part of a distributed one), or nothing."""
+    adversary = federation.scenario.adversary
+    choices = adversary.poison.walk() if adversary and adversary.poison else ()
+    trigger = next((choice for choice in choices if choice.plugin.kind == "triggers"), None)
+    if trigger is None:
+        return {}
+    clean = federation.data.test.take(torch.arange(min(count, len(federation.data.test)))).images
+    examples = {"clean": clean, "stamped": trigger.build()(clean)}
+    return examples | _parts(trigger, clean)
+
+
+def _parts(trigger: Choice, clean: Tensor) -> dict[str, Tensor]:
+    if trigger.name != "dba" or not len(clean):
+        return {}
+    return {f"part{part}": trigger.build()(clean, part=part) for part in range(4)}
+
+
+def _write_examples(federation: Federation, path: Path) -> None:
+    examples = stamped_examples(federation)
+    if examples:
+        from safetensors.torch import save_file
+
+        save_file({k: v.cpu().contiguous() for k, v in examples.items()}, path / "examples.safetensors")
+
+
+def malicious_of(scenario: Scenario) -> tuple[int, ...]:
+    """The adversary's clients in the first round."""
+    return pool(scenario, 1)

@@ -1,0 +1,48 @@
+"""The one ClientApp: trains the client that the message names, whatever carried it here."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from fedsim.flower.messages import read_order, reply_message
+from fedsim.simulation import Federation, visit
+
+client_app = ClientApp()
+
+_worksite: list[tuple[Federation, nn.Module]] = []
+"""The data and the workplace model of this process; nothing here outlives a visit's result."""
+
+
+def open_worksite(federation: Federation) -> None:
+    """Give this process the federation whose clients it will train."""
+    _worksite[:] = [(federation, federation.build_model())]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads inside the block: bits depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@client_app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train this client from the global model of the message and reply with its update."""
+    started = time.perf_counter()
+    federation, model = _worksite[-1]
+    client = int(context.node_config["partition-id"])
+    order, params, buffers = read_order(message, client)
+    device = federation.device
+    with torch_threads(1):
+        reply = visit(federation, model, params.to(device), buffers.to(device), order)
+    reply = type(reply)(**{**vars(reply), "seconds": time.perf_counter() - started})
+    return reply_message(reply, message)

@@ -1,0 +1,100 @@
+"""A run from a state to the last round: one ServerApp over a Grid over the engine's runner."""
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+
+from flwr.app import ConfigRecord, Context, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from fedsim.errors import RunError
+from fedsim.flower._private import RUN_ID, identify_process
+from fedsim.flower.client_app import torch_threads
+from fedsim.flower.grid import SimulationGrid
+from fedsim.flower.messages import model_record
+from fedsim.flower.runners import Processes, Runner, Sequential
+from fedsim.flower.session import FedsimStrategy, Session, intercept
+from fedsim.scenario import Scenario
+from fedsim.simulation import Federation, RoundRecord, State
+from fedsim.simulation.rounds import initial_record, initial_state
+
+log = logging.getLogger("fedsim")
+
+OnRound = Callable[[State, RoundRecord], None]
+"""Called after every round (and for round 0) with the state to resume from."""
+
+MAX_REPEATS = 3
+
+
+def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -> State:
+    """Run every round after `state` (None: from the beginning) and return the last state."""
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    identify_process()
+    model = federation.build_model()
+    session = Session(federation, model, state or initial_state(model))
+    if state is None:
+        with torch_threads(session.threads):
+            on_round(session.state, initial_record(federation, model, session.state))
+    if session.state.round >= federation.scenario.rounds:
+        return session.state
+    runner = make_runner(federation)
+    try:
+        total = federation.scenario.clients.total
+        grid = SimulationGrid(total, runner, partial(intercept, session))
+        context = Context(RUN_ID, 1, {}, RecordDict(), {})
+        server_app(session, on_round)(grid, context)
+    finally:
+        runner.close()
+    return session.state
+
+
+def server_app(session: Session, on_round: OnRound) -> ServerApp:
+    """The one ServerApp: its own loop over rounds, because Flower's always begins at 1."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        strategy = FedsimStrategy(session)
+        while session.state.round < session.federation.scenario.rounds:
+            _play_round(session, strategy, grid)
+            if session.record is not None:
+                on_round(session.state, session.record)
+
+    return app
+
+
+def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
+    """Send, receive and aggregate once; a round with too few replies is left to be repeated."""
+    number = session.state.round + 1
+    arrays = model_record(session.state.params, session.state.buffers)
+    messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
+    strategy.aggregate_train(number, grid.send_and_receive(messages))
+    server = session.federation.scenario.server
+    if session.record is None:
+        allowed = MAX_REPEATS if server.on_too_few == "repeat" else 0
+        if session.attempt > allowed:
+            raise RunError(
+                f"round {number}: fewer than server.min_replies={server.min_replies} clients "
+                f"replied in {session.attempt} attempt(s). The run can be resumed"
+            )
+        log.warning("round %d is repeated: too few replies", number)
+
+
+def make_runner(federation: Federation) -> Runner:
+    """The runner of the scenario's engine."""
+    engine = federation.scenario.engine
+    workers = num_workers(federation.scenario)
+    if engine.name == "ray":
+        from fedsim.flower.ray_pool import RayPool
+
+        return RayPool(federation, workers)
+    return Sequential(federation) if workers == 1 else Processes(federation, workers)
+
+
+def num_workers(scenario: Scenario) -> int:
+    """`engine.workers`, where `auto` is a worker per CPU that this process may use."""
+    wanted = scenario.engine.workers
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = count or 1 if wanted == "auto" else int(wanted)
+    return max(1, min(limit, scenario.clients.per_round))

@@ -1,0 +1,151 @@
+"""The driver's side of a run: the state between rounds, and the one Strategy that moves it."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import nn
+
+from fedsim.flower.client_app import torch_threads
+from fedsim.flower.messages import (
+    FIRST_NODE,
+    model_record,
+    order_message,
+    read_reply,
+    reply_message,
+)
+from fedsim.simulation import (
+    Cohort,
+    Federation,
+    Reply,
+    RoundRecord,
+    State,
+    Visit,
+    close_round,
+    open_round,
+)
+from fedsim.simulation.adversary import craft
+from fedsim.simulation.rounds import check_reply
+
+
+@dataclass
+class Session:
+    """What changes while a run goes on. `record` is None until a round was closed."""
+
+    federation: Federation
+    model: nn.Module
+    state: State
+    cohort: Cohort | None = None
+    record: RoundRecord | None = None
+    attempt: int = 0
+    sent_at: float = 0.0
+
+    @property
+    def threads(self) -> int:
+        """With how many threads rules, attacks and evaluation compute."""
+        return self.federation.scenario.engine.server_threads
+
+
+class FedsimStrategy(Strategy):
+    """Flower's view of `open_round` and `close_round`; all rules and attacks lie behind them."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def summary(self) -> None:
+        """Flower asks for one; the run folder tells it all."""
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Draw the cohort of the round and address the model to each of its clients."""
+        session = self.session
+        session.record = None
+        cohort = open_round(session.federation, session.state, session.attempt)
+        session.cohort, session.sent_at = cohort, time.perf_counter()
+        return [
+            order_message(arrays, Visit(client, cohort.round, client in cohort.acting))
+            for client in cohort.clients
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Close the round, unless fewer than `min_replies` came: then it is to be repeated."""
+        session = self.session
+        if session.cohort is None:
+            raise ValueError("aggregate_train needs the cohort of configure_train")
+        seconds = time.perf_counter() - session.sent_at
+        usable = [self._read(message) for message in replies]
+        missing = set(session.cohort.clients) - {reply.client for reply in usable}
+        usable += [Reply(c, None, None, 0, float("nan"), failed="lost") for c in missing]
+        server = session.federation.scenario.server
+        if sum(reply.failed is None for reply in usable) < server.min_replies:
+            session.attempt += 1
+            return None, None
+        with torch_threads(session.threads):
+            session.state, session.record = close_round(
+                session.federation, session.model, session.state, session.cohort, usable, seconds
+            )
+        session.attempt = 0
+        return model_record(session.state.params, session.state.buffers), None
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Clients do not evaluate: the server does, on the test split."""
+        return []
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """Nothing to aggregate."""
+        return None
+
+    def _read(self, message: Message) -> Reply:
+        """The reply of a message, checked against the model and the clock."""
+        scenario, state = self.session.federation.scenario, self.session.state
+        reply = _on_device(read_reply(message, _sender(message)), state)
+        limit = scenario.clients.timeout
+        if reply.failed is None and limit is not None and reply.seconds > limit:
+            return replace(reply, failed="timeout")
+        return check_reply(reply, state)
+
+
+def intercept(session: Session, messages: list[Message]) -> list[Message]:
+    """The replies as they are really sent: the adversary replaces those of its acting clients."""
+    cohort, adversary = session.cohort, session.federation.scenario.adversary
+    if cohort is None or adversary is None or not adversary.attack or not cohort.acting:
+        return messages
+    honest = [
+        check_reply(_on_device(read_reply(m, _sender(m)), session.state), session.state)
+        for m in messages
+    ]
+    with torch_threads(session.threads):
+        replies, memory = craft(session.federation, session.model, session.state, cohort, honest)
+    session.state = replace(session.state, attack=memory)
+    return [
+        message if new is old else _resent(new, message)
+        for message, old, new in zip(messages, honest, replies, strict=True)
+    ]
+
+
+def _resent(reply: Reply, message: Message) -> Message:
+    """`message` with its content replaced by `reply`."""
+    message.content = reply_message(reply, message).content
+    return message
+
+
+def _sender(message: Message) -> int:
+    return int(message.metadata.src_node_id) - FIRST_NODE
+
+
+def _on_device(reply: Reply, state: State) -> Reply:
+    if reply.update is None or reply.buffers is None or state.params.device == torch.device("cpu"):
+        return reply
+    device = state.params.device
+    return replace(reply, update=reply.update.to(device), buffers=reply.buffers.to(device))

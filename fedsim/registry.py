@@ -1,0 +1,267 @@
+"""Plug-ins: plain functions found by name, whose keyword-only arguments are their parameters."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ValidationError, create_model
+from pydantic_core import PydanticCustomError, core_schema
+
+from fedsim.errors import first_line, suggest
+from fedsim.strict import Strict
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+REGISTRIES: dict[str, "Registry"] = {}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered function: `form` says how it is called, `facts` what else it declares."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    form: str = "plain"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> type[Strict]:
+        """A model of the keyword-only arguments: types, ranges, defaults."""
+        hints = get_type_hints(self.function, include_extras=True)
+        fields: dict[str, Any] = {
+            p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+            for p in inspect.signature(self.function).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        }
+        model: type[Strict] = create_model(self.function.__name__, __base__=Strict, **fields)
+        model.what = f"parameter of '{self.name}'"
+        return model
+
+    def choose(self, parameters: Mapping[str, Any], context: Any = None) -> "Choice":
+        """This plug-in with `parameters` checked and defaults filled in; ValidationError if bad."""
+        model = self.parameters.model_validate(dict(parameters), context=context)
+        return Choice(self, {name: getattr(model, name) for name in type(model).model_fields})
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The names of the positional arguments."""
+        signature = inspect.signature(self.function)
+        return tuple(n for n, p in signature.parameters.items() if p.kind is not p.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plug-in and its checked parameters, as chosen in a scenario."""
+
+    plugin: Plugin
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the plug-in."""
+        return self.plugin.name
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The parameters with nested choices built."""
+        return {name: _built(value) for name, value in self.parameters.items()}
+
+    def build(self) -> "partial[Any]":
+        """The function with its parameters bound; positional arguments are left open."""
+        return partial(self.plugin.function, **self.arguments)
+
+    def config(self) -> dict[str, Any]:
+        """The choice as it stands in a resolved scenario: `{name: …, parameters}`."""
+        return {"name": self.name, **{k: _plain(v) for k, v in self.parameters.items()}}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as kind and config, so that a worker finds the plug-in by name or file."""
+        return _rebuilt, (self.plugin.kind, self.config())
+
+    def walk(self) -> Iterator["Choice"]:
+        """This choice and all choices nested in its parameters."""
+        yield self
+        for value in self.parameters.values():
+            if isinstance(value, Choice):
+                yield from value.walk()
+
+
+class Registry:
+    """The plug-ins of one kind. Built-in ones are the public modules of the kind's package."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._plugins: dict[str, Plugin] = {}
+        self._loaded = False
+        REGISTRIES[kind] = self
+
+    def add(self, function: Callable[..., Any], form: str = "plain", **facts: Any) -> None:
+        """Register `function` under its own name; a second one of that name is refused."""
+        name = function.__name__
+        if name in self._plugins:
+            raise ValueError(f"{self.kind}: '{name}' is registered twice")
+        self._plugins[name] = Plugin(self.kind, name, function, form, facts)
+
+    def register(self, function: Function) -> Function:
+        """Decorator: register `function` under its own name and return it untouched."""
+        self.add(function)
+        return function
+
+    def names(self) -> list[str]:
+        """The names of all plug-ins of this kind, sorted."""
+        self._load()
+        return sorted(self._plugins)
+
+    def get(self, name: str, folder: Path | None = None) -> Plugin:
+        """The plug-in `name`; `file.py:function` is relative to `folder`. ValueError if none."""
+        if ".py:" in name:
+            return _from_file(self.kind, name, folder or Path.cwd())
+        self._load()
+        if name not in self._plugins:
+            known = suggest(name, self.names())
+            raise ValueError(f"unknown {_singular(self.kind)} '{name}'. {known}".rstrip())
+        return self._plugins[name]
+
+    def resolve(self, name: "str | Callable[..., Any]") -> Plugin:
+        """The plug-in for a name, or one made of a plain function."""
+        if isinstance(name, str):
+            return self.get(name)
+        for plugin in self._plugins.values():
+            if plugin.function is name:
+                return plugin
+        return Plugin(self.kind, name.__name__, name, form="user")
+
+    def build(self, name: "str | Callable[..., Any]", **parameters: Any) -> "partial[Any]":
+        """`name` with its parameters checked and bound; one-line ValueError if they are wrong."""
+        return self.choose(name, **parameters).build()
+
+    def choose(self, name: "str | Callable[..., Any]", **parameters: Any) -> Choice:
+        """As `build`, but not yet bound: the choice itself."""
+        plugin = self.resolve(name)
+        try:
+            return plugin.choose(parameters)
+        except ValidationError as error:
+            raise ValueError(f"{plugin.name}: {first_line(error)}") from None
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(f"fedsim.{self.kind}")
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
+        for entry in entry_points(group="fedsim.plugins"):
+            entry.load()
+
+
+class OneOf:
+    """Annotation of a parameter that is itself a plug-in of `kind`: `{name: …, parameters}`.
+
+    A value that is callable already is taken as it is (library use).
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        """Validate to a `Choice` (or leave a callable alone)."""
+        return core_schema.with_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """One alternative per plug-in, told apart by `name`; a file plug-in is one more."""
+        alternatives = [_json_schema(plugin) for plugin in plugins(self.kind)]
+        own = {"type": "string", "pattern": r"\.py:\w+$"}
+        by_file = {"type": "object", "properties": {"name": own}, "required": ["name"]}
+        return {"anyOf": [*alternatives, by_file]}
+
+    def _validate(self, value: object, info: Any) -> object:
+        if isinstance(value, Choice) or callable(value):
+            return value
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise PydanticCustomError("plugin", "must be a mapping with a name and the parameters")
+        folder = (info.context or {}).get("folder")
+        try:
+            plugin = REGISTRIES[self.kind].get(value["name"], folder)
+        except ValueError as error:
+            raise PydanticCustomError("plugin", "{error}", {"error": str(error)}) from None
+        given = {name: item for name, item in value.items() if name != "name"}
+        return plugin.choose(given, info.context)
+
+
+def plugins(kind: str) -> list[Plugin]:
+    """All plug-ins of `kind`, sorted by name."""
+    registry = REGISTRIES[kind]
+    return [registry.get(name) for name in registry.names()]
+
+
+def _rebuilt(kind: str, config: dict[str, Any]) -> Choice:
+    parameters = {name: value for name, value in config.items() if name != "name"}
+    return REGISTRIES[kind].get(config["name"]).choose(parameters)
+
+
+def _built(value: object) -> object:
+    if isinstance(value, Choice):
+        return value.build()
+    return [_built(item) for item in value] if isinstance(value, list) else value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Choice):
+        return value.config()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _singular(kind: str) -> str:
+    return kind.removesuffix("s")
+
+
+def _json_schema(plugin: Plugin) -> dict[str, Any]:
+    schema = plugin.parameters.model_json_schema()
+    properties = {"name": {"const": plugin.name}, **schema.get("properties", {})}
+    required = ["name", *schema.get("required", [])]
+    return {**schema, "title": plugin.name, "properties": properties, "required": required}
+
+
+def _from_file(kind: str, name: str, folder: Path) -> Plugin:
+    """The function of a user's file, as a plug-in whose name carries the absolute path."""
+    file, _, function_name = name.rpartition(":")
+    path = (folder / file).resolve()
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    module = _load_module(path)
+    function = getattr(module, function_name, None)
+    if not inspect.isfunction(function):
+        raise ValueError(f"{path} has no function '{function_name}'")
+    known = next((p for p in REGISTRIES[kind]._plugins.values() if p.function is function), None)
+    form, facts = (known.form, known.facts) if known else ("user", {})
+    return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, "file": path})
+
+
+def _load_module(path: Path) -> Any:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    module_name = f"fedsim_user_{digest}_{path.stem}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[module_name]
+        if not isinstance(error, Exception):
+            raise
+        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
+    return module

@@ -1,0 +1,174 @@
+"""One sentence that says what a score table shows, and no more than its numbers carry."""
+
+from collections.abc import Sequence
+
+from fedsim.reporting.labels import is_rule, join
+from fedsim.reporting.scores import Row, is_plain_mean
+from fedsim.reporting.words import percent, points
+
+WORKS = 0.5
+"""An attack works where the lower end of its success's interval is at least this."""
+
+HELD = 0.15
+"""A rule holds it where the upper end is at most this, or 5 points above the clean twin's."""
+
+USABLE = 0.8
+"""A model is usable with this share of the undefended model's accuracy."""
+
+HARM = 0.05
+"""An untargeted attack works where the accuracy drop is at least this."""
+
+
+def story(rows: Sequence[Row]) -> str:
+    """The sentence below the table; empty without rows."""
+    if not rows:
+        return ""
+    measured = [row for row in rows if row.value("attack_success_rate") is not None]
+    if not measured:
+        return _untargeted(rows)
+    if len(measured) == 1:
+        return _single(measured[0])
+    if len({_setting(row) for row in measured}) > 1:
+        return _over_settings(measured)
+    return _rules(measured)
+
+
+def _rules(rows: Sequence[Row]) -> str:
+    """Several rules in one setting."""
+    plain = [row for row in rows if is_plain_mean(row.labels)]
+    base = plain[0] if plain else max(rows, key=_success)
+    reached = percent(base.scores["attack_success_rate"], unit=True)
+    if _lower(base) >= WORKS:
+        others = [row for row in rows if row is not base]
+        return f"The attack works against {name(base)} ({reached} success); {_held(others, base)}."
+    if plain:
+        return (
+            f"Against {name(base)} the attack reaches only {reached} success, "
+            "so these numbers do not show what the other rules are worth."
+        )
+    return (
+        f"Attack success is highest under {name(base)} ({reached}); with no plain mean among "
+        "the rows it is open whether the attack works at all."
+    )
+
+
+def _held(others: Sequence[Row], base: Row) -> str:
+    holding = [row for row in others if _holds(row)]
+    usable = [row for row in holding if _usable(row, base)]
+    if not holding:
+        best = min(others, key=_success)
+        lowest = percent(best.scores["attack_success_rate"], unit=True)
+        if len(others) == 1:
+            return f"{name(best)} does not hold it ({lowest})"
+        return f"no other rule holds it (lowest: {name(best)}, {lowest})"
+    best = max(usable or holding, key=lambda row: row.value("accuracy") or 0.0)
+    success = percent(best.scores["attack_success_rate"], unit=True)
+    if not usable:
+        accuracy = percent(best.scores.get("accuracy"), unit=True)
+        return f"{name(best)} holds it at {success}, but at {accuracy} accuracy"
+    sentence = f"{name(best)} holds it at {success} and {_price(best)}"
+    if len(others) > 1:
+        sentence += f" ({len(usable)} of {len(others)} other rules hold it)"
+    return sentence
+
+
+def _price(row: Row) -> str:
+    cost = row.scores.get("cost")
+    if cost is None:
+        return f"keeps {percent(row.scores.get('accuracy'), unit=True)} accuracy"
+    if cost.half is not None and abs(cost.mean) <= cost.half:
+        return f"its cost in clean accuracy is within the seeds' spread ({points(cost)})"
+    return f"costs {points(cost)} of clean accuracy" if cost.mean > 0 else "costs no clean accuracy"
+
+
+def _single(row: Row) -> str:
+    where = f"Under {name(row)} attack" if row.labels else "Attack"
+    twin = row.scores.get("twin_success")
+    beside = "" if twin is None else f" ({percent(twin, unit=True)} on the clean twin)"
+    success = percent(row.scores["attack_success_rate"], unit=True)
+    accuracy = percent(row.scores.get("accuracy"), unit=True)
+    return f"{where} success is {success}{beside} at {accuracy} accuracy."
+
+
+def _over_settings(rows: Sequence[Row]) -> str:
+    """Rules over several settings: what each rule lets through at worst."""
+    worst: dict[str, Row] = {}
+    for row in rows:
+        rule = _rule(row)
+        if rule not in worst or _success(row) > _success(worst[rule]):
+            worst[rule] = row
+    if len(worst) == 1:
+        low, high = min(rows, key=_success), max(rows, key=_success)
+        return (
+            f"Attack success ranges from {_told(low)} ({join(low.labels)}) "
+            f"to {_told(high)} ({join(high.labels)})."
+        )
+    low, high = min(worst.values(), key=_success), max(worst.values(), key=_success)
+    count = len({_setting(row) for row in rows})
+    return (
+        f"Over {count} settings the worst case is {_told(low)} attack success for {_rule(low)} "
+        f"and {_told(high)} for {_rule(high)}."
+    )
+
+
+def _untargeted(rows: Sequence[Row]) -> str:
+    harmed = [row for row in rows if row.value("accuracy_drop") is not None]
+    if not harmed:
+        return "No attack success applies and no clean twin was run: only accuracy is shown."
+    plain = [row for row in harmed if is_plain_mean(row.labels)]
+    base = plain[0] if plain else max(harmed, key=_drop)
+    drop = base.scores["accuracy_drop"]
+    if drop is None or drop.low < HARM:
+        return f"The attack costs {name(base)} {points(drop)} of accuracy: it shows little harm."
+    sentence = f"The attack costs {name(base)} {points(drop)} of accuracy"
+    best = min(harmed, key=_drop)
+    if best is base:
+        return sentence + "."
+    return sentence + f"; {name(best)} loses the least, {points(best.scores['accuracy_drop'])}."
+
+
+def name(row: Row) -> str:
+    """What a sentence calls the row."""
+    return join(row.labels) or "this rule"
+
+
+def _rule(row: Row) -> str:
+    return join({key: text for key, text in row.labels.items() if is_rule(key)}) or "this rule"
+
+
+def _setting(row: Row) -> tuple[tuple[str, str], ...]:
+    return tuple(item for item in row.labels.items() if not is_rule(item[0]))
+
+
+def _told(row: Row) -> str:
+    return percent(row.scores["attack_success_rate"], unit=True)
+
+
+def _success(row: Row) -> float:
+    return row.value("attack_success_rate") or 0.0
+
+
+def _drop(row: Row) -> float:
+    return row.value("accuracy_drop") or 0.0
+
+
+def _lower(row: Row) -> float:
+    score = row.scores["attack_success_rate"]
+    return score.low if score else 0.0
+
+
+def _upper(row: Row) -> float:
+    score = row.scores["attack_success_rate"]
+    return score.high if score else 1.0
+
+
+def _holds(row: Row) -> bool:
+    twin = row.value("twin_success")
+    allowed = HELD if twin is None else max(HELD, twin + 0.05)
+    return _upper(row) <= allowed
+
+
+def _usable(row: Row, base: Row) -> bool:
+    accuracy, undefended = row.value("accuracy"), base.value("accuracy")
+    learned = "never_learned" not in row.flags
+    return learned and (accuracy or 0.0) >= USABLE * (undefended or 0.0)

@@ -1,0 +1,190 @@
+"""How every figure looks: colours, type, labels beside the lines, and SVG for a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from hashlib import sha256
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BENIGN = "#0072B2"
+MALICIOUS = "#D55E00"
+CYCLE = ("#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+"""Okabe and Ito's colours without the yellow, which is lost on white paper."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SOLID, DASHED, DOTTED = "-", (0, (4, 1.8)), (0, (1, 1.6))
+GRID, SHADE, INK, FAINT = "#DDDDDD", "#F6EEDD", "#222222", "#777777"
+WIDTH = 7.0
+"""Inches: the text width of a page."""
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "text.color": INK,
+    "lines.linewidth": 1.4,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.4,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fedsim",
+    "svg.id": None,
+    "mathtext.default": "regular",
+    "text.parse_math": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """The settings in force while a figure is drawn; nothing stays behind."""
+    import matplotlib as mpl
+
+    settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    return mpl.rc_context({**settings, **_RC})
+
+
+def sheet(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure of its own: no global state, nothing to close."""
+    from fedsim.reporting.drawing import Drawing
+
+    return Drawing(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as SVG, PDF or PNG, as the name ends; the same bytes every time."""
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with styled():
+        figure.savefig(path, metadata=dated.get(path.suffix.lower()))
+
+
+def svg(figure: Figure, prefix: str | None = None, title: str = "") -> str:
+    """The figure as an SVG element for a page: text as text, the same bytes every time.
+
+    Ids carry `prefix` (by default a hash of the drawing), so that many SVGs share one page.
+    """
+    drawing = BytesIO()
+    with styled():
+        figure.savefig(drawing, format="svg", metadata={"Date": None})
+    text = drawing.getvalue().decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    text = text.replace("xlink:href=", "href=").replace("base64,\n", "base64,")
+    prefix = prefix or "f" + sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'href="#', f'href="#{prefix}-', text)
+    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    text = re.sub(r' d="[^"]*"', _rounded, text)
+    spoken = f' role="img" aria-label="{escape(title)}"' if title else ' role="img"'
+    return text.replace("<svg", f"<svg{spoken}", 1).rstrip() + "\n"
+
+
+def _rounded(path: re.Match[str]) -> str:
+    """A path with its numbers to a hundredth of a point: half the bytes, the same picture."""
+    short = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0])
+    return re.sub(r"\s*\n\s*", " ", short)
+
+
+def shorten(text: str, width: int, lines: int = 3) -> str:
+    r"""`text` wrapped to `width`, with … where more than `lines` lines would be needed.
+
+    >>> shorten("bucketing → trimmed_mean", 16)
+    'bucketing →\ntrimmed_mean'
+    """
+    parts = [""]
+    for piece in re.findall(rf"[^\s_,=(/]{{1,{width}}}[_,=(/]?\s*|.", text):
+        if len((parts[-1] + piece).rstrip()) > width and parts[-1]:
+            parts.append("")
+        parts[-1] += piece
+    if len(parts) > lines:
+        parts = [*parts[: lines - 1], parts[lines - 1][: width - 1].rstrip() + "…"]
+    return "\n".join(part.rstrip() for part in parts)
+
+
+def spread(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
+    """Positions in [0, 1] near `wanted`, at which intervals of `sizes` do not overlap."""
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
+    placed = list(wanted)
+    floor = float("-inf")
+    for i in order:
+        placed[i] = max(placed[i], floor + sizes[i] / 2)
+        floor = placed[i] + sizes[i] / 2
+    ceiling = max(1.0, sum(sizes))
+    for i in reversed(order):
+        placed[i] = min(placed[i], ceiling - sizes[i] / 2)
+        ceiling = placed[i] - sizes[i] / 2
+    return placed
+
+
+def name_lines(axes: Axes, ends: Sequence[tuple[str, float, str]], height: float) -> None:
+    """Write each line's name to the right of the axes, level with its end, none overlapping.
+
+    `ends` holds (name, last value in data units, colour); `height` is that of the axes in inches.
+    """
+    low, high = axes.get_ylim()
+    texts = [shorten(name, 26) for name, _, _ in ends]
+    sizes = [(1.3 * 7.5 * (text.count("\n") + 1)) / (72 * height) for text in texts]
+    wanted = [(value - low) / (high - low) for _, value, _ in ends]
+    for (_, _, colour), text, level, place in zip(
+        ends, texts, wanted, spread(wanted, sizes), strict=True
+    ):
+        axes.plot(
+            [1.005, 1.03, 1.045], [level, place, place], color=colour, linewidth=1.0,
+            transform=axes.transAxes, clip_on=False, scalex=False, scaley=False,
+        )  # fmt: skip
+        axes.text(
+            1.055, place, text, transform=axes.transAxes, va="center", fontsize=7.5, color=INK
+        )
+
+
+def rounds_axis(axes: Axes, first: int, last: int, label: bool = True, ticks: int = 8) -> None:
+    """A horizontal axis of whole rounds."""
+    from matplotlib.ticker import MaxNLocator
+
+    pad = max(0.02 * (last - first), 0.15)
+    axes.set_xlim(first - pad, last + pad)
+    whole = MaxNLocator(ticks, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(whole)
+    if label:
+        axes.set_xlabel("round")
+
+
+def grid(axes: Axes) -> None:
+    """Light horizontal lines behind the data."""
+    axes.grid(axis="y", color=GRID, linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def legend(figure: Figure, handles: Mapping[str, Any]) -> None:
+    """A legend above all panels, where it hides nothing."""
+    if handles:
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside upper left", ncols=4,
+            handlelength=2.2, columnspacing=1.6, borderaxespad=0.2,
+        )  # fmt: skip

@@ -1,0 +1,184 @@
+"""The score table: for the terminal, for a Markdown page, for a paper and as raw numbers."""
+
+from __future__ import annotations
+
+import csv as csv_format
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from fedsim.reporting.labels import short_key
+from fedsim.reporting.scores import Entry, Row, rows
+from fedsim.reporting.story import story
+from fedsim.reporting.words import flag_words, percent
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = {
+    "accuracy": "accuracy %",
+    "attack_success_rate": "ASR %",
+    "twin_success": "ASR clean %",
+    "robust_accuracy": "robust %",
+    "accuracy_drop": "drop",
+    "cost": "cost",
+    "recall": "recall %",
+    "false_positive_rate": "FPR %",
+}
+"""The score columns in their order; all but the first two stand only where something applies."""
+
+ALWAYS = ("accuracy", "attack_success_rate")
+
+LEGEND = {
+    "attack_success_rate": "ASR: attack success rate on the test set, after the last round.",
+    "twin_success": "ASR clean: the same measure on the clean twin, where nobody attacks.",
+    "robust_accuracy": "robust: triggered test images still classified right.",
+    "accuracy_drop": "drop: points of accuracy lost to the attack against the clean twin.",
+    "cost": "cost: points of accuracy the rule loses when nobody attacks, against the plain mean "
+    "(or, without one, the most accurate rule).",
+    "recall": "recall: attacking updates given weight zero.",
+    "false_positive_rate": "FPR: benign updates given weight zero.",
+}
+
+
+TEX = {
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """The scores of (labels, summary) pairs, a row for each set of labels, seeds averaged."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    scored = rows(entries)
+    header, body = grid(scored)
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        caption=Text(" ".join(filter(None, [story(scored), seeds_note(scored)]))),
+        caption_justify="left",
+        caption_style="",
+        pad_edge=False,
+    )
+    labels = len(_label_keys(scored))
+    for position, title in enumerate(header):
+        is_text = position < labels or title == "flags"
+        result.add_column(
+            Text(title), justify="left" if is_text else "right", no_wrap=not is_text
+        )  # fmt: skip
+    for line in body:
+        result.add_row(*(Text(cell) for cell in line))
+    return result
+
+
+def plain(entries: Sequence[Entry], width: int = 120) -> str:
+    """The table as plain text: what a pipe or a log file gets."""
+    from rich.console import Console
+
+    sheet = Console(file=StringIO(), width=width, color_system=None, force_terminal=False)
+    with sheet.capture() as capture:
+        sheet.print(table(entries))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """The same as a Markdown table with its sentence below."""
+    scored = rows(entries)
+    header, body = grid(scored)
+    labels = len(_label_keys(scored))
+    rule = ["---" if i < labels or t == "flags" else "---:" for i, t in enumerate(header)]
+    lines = ["| " + " | ".join(map(_escaped, line)) + " |" for line in (header, rule, *body)]
+    sentence = " ".join(filter(None, [story(scored), seeds_note(scored)]))
+    return "\n".join([*lines, *(["", sentence] if sentence else [])]) + "\n"
+
+
+def latex(entries: Sequence[Entry]) -> str:
+    """The same as a LaTeX tabular (needs the booktabs package)."""
+    scored = rows(entries)
+    header, body = grid(scored)
+    labels = len(_label_keys(scored))
+    columns = "".join("l" if i < labels or t == "flags" else "r" for i, t in enumerate(header))
+    lines = [" & ".join(map(_tex, line)) + r" \\" for line in (header, *body)]
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:],
+         r"\bottomrule", r"\end{tabular}", ""]
+    )  # fmt: skip
+
+
+def csv(entries: Sequence[Entry]) -> str:
+    """The numbers themselves, shares in [0, 1]: labels, seeds, then mean and half interval."""
+    scored = rows(entries)
+    keys = _label_keys(scored)
+    sheet = StringIO()
+    writer = csv_format.writer(sheet, lineterminator="\n")
+    halves = [f"{key}_{part}" for key in COLUMNS for part in ("mean", "half_interval")]
+    writer.writerow([*keys, "seeds", *halves, "flags"])
+    for row in scored:
+        numbers = [n for key in COLUMNS for n in (row.scores.get(key) or (None, None))]
+        writer.writerow(
+            [*(row.labels.get(key, "") for key in keys), row.seeds, *numbers, " ".join(row.flags)]
+        )
+    return sheet.getvalue()
+
+
+def grid(scored: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells as text; columns that apply to no row are left out."""
+    keys = _label_keys(scored)
+    shown = columns(scored)
+    seeds = any(row.seeds > 1 for row in scored)
+    flags = any(row.flags for row in scored)
+    header = [*_titles(keys), *(["seeds"] if seeds else []), *shown.values()]
+    body = [
+        [row.labels.get(key, "–") for key in keys]
+        + ([str(row.seeds)] if seeds else [])
+        + [percent(row.scores.get(key)) for key in shown]
+        + ([flag_words(row.flags, row.seeds)] if flags else [])
+        for row in scored
+    ]
+    return header + (["flags"] if flags else []), body
+
+
+def columns(scored: Sequence[Row]) -> dict[str, str]:
+    """The score columns in which some row has a number."""
+    return {
+        key: title
+        for key, title in COLUMNS.items()
+        if key in ALWAYS or any(row.scores.get(key) is not None for row in scored)
+    }
+
+
+def seeds_note(scored: Sequence[Row]) -> str:
+    """How many runs stand behind a number."""
+    counts = {row.seeds for row in scored}
+    if not counts:
+        return ""
+    if counts == {1}:
+        return "One seed: no interval."
+    least, most = min(counts), max(counts)
+    many = f"{most}" if least == most else f"{least} to {most}"
+    return f"± is the 95 % interval of the mean over {many} seeds."
+
+
+def _label_keys(scored: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(key for row in scored for key in row.labels))
+
+
+def _titles(keys: Sequence[str]) -> list[str]:
+    short = [short_key(key) for key in keys]
+    return [key if short.count(s) > 1 else s for key, s in zip(keys, short, strict=True)]
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _tex(cell: str) -> str:
+    return "".join(TEX.get(character, character) for character in cell)

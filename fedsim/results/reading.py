@@ -1,0 +1,231 @@
+"""Finished runs and sweeps, read from their folders, pleasant in a notebook."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim import __version__
+from fedsim.errors import InputError
+from fedsim.results.files import Record, read_json, write_json
+from fedsim.results.store import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SCORES = ("accuracy", "attack_success_rate", "robust_accuracy")
+_STATUSES = ("finished", "failed", "unfinished")
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A run at `path`; `labels` tell it from the other cells of its sweep."""
+
+    path: Path
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @cached_property
+    def summary(self) -> Record:
+        """The object of summary.json; InputError if the run has not finished."""
+        return RunFolder(self.path).summary()
+
+    @cached_property
+    def rounds(self) -> list[Record]:
+        """A flat dict per round, round 0 first; also of a run that has not finished."""
+        return [_flat(record) for record in RunFolder(self.path).rounds()]
+
+    @cached_property
+    def clients(self) -> list[Record]:
+        """A flat dict per client and round."""
+        return RunFolder(self.path).clients()
+
+    @cached_property
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario as plain values."""
+        return RunFolder(self.path).scenario()
+
+    @property
+    def label(self) -> str:
+        """What tells the run in a legend: its sweep labels, or its name without any."""
+        short = {key: key.rpartition(".")[2] for key in self.labels}
+        unique = len(set(short.values())) == len(short)
+        parts = [f"{short[k] if unique else k}={text}" for k, text in self.labels.items()]
+        return ", ".join(parts) or str(self.summary["name"])
+
+    def figure(self) -> "Figure":
+        """Accuracy and attack success over the rounds, as a matplotlib figure."""
+        from fedsim.reporting import figure
+
+        return figure(self)
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{key} {text}" for key, text in _cells(self.summary).items())
+        return f"Run({self.path.name}: {scores})"
+
+    def _repr_html_(self) -> str:
+        return _html([{"run": self.path.name, **_cells(self.summary)}])
+
+
+@dataclass(frozen=True, repr=False)
+class Sweep:
+    """A sweep at `path`, whose cells lie in folders beside it."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @cached_property
+    def record(self) -> Record:
+        """The object of sweep.json."""
+        path = self.path / "sweep.json"
+        record = read_json(path)
+        for n, cell in enumerate(_list(record.get("cells"), path)):
+            if problem := _problem(cell):
+                raise InputError(f"{path}: cells.{n}: {problem}; the file is damaged.")
+        return record
+
+    @property
+    def name(self) -> str:
+        """The name of the scenario."""
+        return str(self.record["name"])
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The scenario with its matrix, as plain values."""
+        return dict(self.record["scenario"])
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The finished runs in the order of the matrix."""
+        finished = [cell for cell in self.record["cells"] if cell["status"] == "finished"]
+        return [Run(self.path.parent / cell["run"], cell["labels"]) for cell in finished]
+
+    @cached_property
+    def cells(self) -> list[Record]:
+        """A flat dict per cell: its labels, folder, status, error, and scores (None without)."""
+        runs = iter(self.runs)
+        return [self._cell(cell, runs) for cell in self.record["cells"]]
+
+    def figure(self) -> "Figure":
+        """The finished runs side by side, as a matplotlib figure."""
+        from fedsim.reporting import figure
+
+        return figure(self.runs)
+
+    def _cell(self, cell: Record, runs: Any) -> Record:
+        known = {"run": cell["run"], "status": cell["status"], "error": cell.get("error")}
+        summary = next(runs).summary if cell["status"] == "finished" else {}
+        detected = summary.get("detection") or {}
+        twin = summary.get("clean_twin") or {}
+        return {
+            **cell["labels"],
+            **known,
+            **{key: summary.get(key) for key in _SCORES},
+            "accuracy_drop": twin.get("accuracy_drop"),
+            "detection_precision": detected.get("precision"),
+            "detection_recall": detected.get("recall"),
+            "flags": " ".join(flag["flag"] for flag in summary.get("flags", [])),
+        }
+
+    def __repr__(self) -> str:
+        cells = self.record["cells"]
+        return f"Sweep({self.path.name}: {len(self.runs)} of {len(cells)} runs finished)"
+
+    def _repr_html_(self) -> str:
+        runs = iter(self.runs)
+        rows = []
+        for cell in self.record["cells"]:
+            done = cell["status"] == "finished"
+            scores = _cells(next(runs).summary) if done else {"status": cell["status"]}
+            rows.append({**cell["labels"], **scores})
+        return _html(rows)
+
+
+def load(folder: Path | str) -> Run | Sweep:
+    """The finished run, or the sweep, in `folder`; InputError if it is neither."""
+    path = Path(folder)
+    if (path / "sweep.json").is_file():
+        sweep = Sweep(path)
+        _ = sweep.record
+        return sweep
+    if not path.is_dir():
+        raise InputError(f"{path}: there is no such folder.")
+    if not RunFolder(path).exists:
+        lacks = "it has neither scenario.yaml nor sweep.json"
+        raise InputError(f"{path}: is not the folder of a run or a sweep: {lacks}.")
+    run = Run(path)
+    _ = run.summary
+    return run
+
+
+def write_sweep(
+    path: Path,
+    *,
+    name: str,
+    hash: str,
+    scenario: Mapping[str, Any],
+    cells: Sequence[Mapping[str, Any]],
+) -> Sweep:
+    """Write `path`/sweep.json atomically, the cells in the order of the matrix; the Sweep there.
+
+    A cell is `{labels, run, hash, status, error}`: `run` the name of its folder beside `path`,
+    `status` one of finished, failed, unfinished, `error` None or one line.
+    """
+    for cell in cells:
+        if problem := _problem(cell):
+            raise ValueError(f"a cell of sweep.json {problem}; got {dict(cell)}")
+    path.mkdir(parents=True, exist_ok=True)
+    head = {"fedsim": __version__, "name": name, "hash": hash, "scenario": scenario}
+    write_json(path / "sweep.json", {**head, "cells": list(cells)})
+    return Sweep(path)
+
+
+def _problem(cell: object) -> str | None:
+    """What keeps `cell` from being a cell of sweep.json."""
+    if not isinstance(cell, Mapping) or not isinstance(cell.get("labels"), Mapping):
+        return "has no labels"
+    if not isinstance(cell.get("run"), str):
+        return "names no run folder"
+    if cell.get("status") not in _STATUSES:
+        return f"has a status that is none of {', '.join(_STATUSES)}"
+    return None
+
+
+def _list(value: object, path: Path) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"{path}: is not a sweep of fedsim: it has no list 'cells'.")
+    return value
+
+
+def _flat(record: Record) -> Record:
+    """`record` with the seconds of its phases as `seconds.train` and so on."""
+    phases = record.get("seconds") or {}
+    rest = {key: value for key, value in record.items() if key != "seconds"}
+    return {**rest, **{f"seconds.{phase}": value for phase, value in phases.items()}}
+
+
+def _cells(summary: Record) -> dict[str, str]:
+    """The main scores as short text."""
+    scores = {key.replace("_", " "): _score(summary.get(key)) for key in _SCORES}
+    flags = ", ".join(flag["flag"] for flag in summary["flags"])
+    return {"rounds": str(summary.get("rounds")), **scores, "flags": flags or "none"}
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _html(rows: Sequence[Mapping[str, str]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(str(row.get(key, '')))}</td>" for key in columns) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

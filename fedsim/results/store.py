@@ -1,0 +1,228 @@
+"""The folder of one run: append-only records, a checkpoint while it lasts, a summary at the end."""
+
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from fedsim import __version__
+from fedsim.errors import InputError, RunError
+from fedsim.results.files import (
+    Record,
+    json_line,
+    parsed_lines,
+    read_bytes,
+    read_json,
+    read_lines,
+    replace_file,
+    write_json,
+)
+from fedsim.results.model import read_model, write_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RESULTS = (
+    "summary.json",
+    "model.safetensors",
+    "report.html",
+    "examples.safetensors",
+    "checkpoint.pt",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run at `path`. Whether it may be written is for the caller to decide.
+
+    NaN and infinity never reach a JSON file: a diverged loss or an unbounded norm is null there.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here, finished or not."""
+        return (self.path / "scenario.yaml").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run was started here and came to its end."""
+        return self.exists and (self.path / "summary.json").is_file()
+
+    def start(self, scenario: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Make the folder with `scenario` and `environment`; results of an earlier run go."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in _RESULTS:
+                (self.path / name).unlink(missing_ok=True)
+            for name in ("rounds.jsonl", "clients.jsonl"):
+                (self.path / name).write_bytes(b"")
+            write_json(self.path / "environment.json", {"fedsim": __version__, **environment})
+            replace_file(self.path / "scenario.yaml", to_yaml(scenario).encode())
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror}"
+            raise InputError(f"{self.path}: {reason}. Choose another output folder.") from None
+
+    def append(self, round: Mapping[str, Any], clients: Iterable[Mapping[str, Any]]) -> None:
+        """Add a round. Its clients go first, so a round that is there has all of them."""
+        _append(self.path / "clients.jsonl", b"".join(json_line(client) for client in clients))
+        _append(self.path / "rounds.jsonl", json_line(round))
+
+    def truncate(self, last_round: int) -> None:
+        """Keep the records up to `last_round`; drop later ones and what a kill cut off.
+
+        Kept lines keep their bytes. InputError if the records end before `last_round`.
+        """
+        for name in ("clients.jsonl", "rounds.jsonl"):
+            path = self.path / name
+            lines = parsed_lines(path, whole=False)
+            kept = [line + b"\n" for record, line in lines if record["round"] <= last_round]
+            replace_file(path, b"".join(kept))
+        last = max((record["round"] for record in self.rounds()), default=-1)
+        if last != last_round >= 0:
+            end = f"the records end at round {last}, the checkpoint is of round {last_round}"
+            raise InputError(f"{self.path / 'rounds.jsonl'}: {end}. Use --force to run it anew.")
+
+    def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Store `checkpoint`, nested dicts and lists of tensors and plain values, atomically.
+
+        The records are forced to the disk first: a checkpoint is never ahead of them. RunError if
+        a value could not be loaded again.
+        """
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(_storable(dict(checkpoint), "checkpoint"), buffer)
+        for name in ("clients.jsonl", "rounds.jsonl"):
+            with (self.path / name).open("ab") as file:
+                os.fsync(file.fileno())
+        replace_file(self.path / "checkpoint.pt", buffer.getvalue())
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint, its tensors on the CPU, or None; it can hold no code."""
+        import torch
+
+        path = self.path / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        data = io.BytesIO(read_bytes(path))
+        try:
+            checkpoint = torch.load(data, map_location="cpu", weights_only=True)
+        except Exception:  # torch raises half a dozen types for damaged bytes
+            checkpoint = None
+        if not isinstance(checkpoint, dict):
+            raise InputError(f"{path}: is not a checkpoint of fedsim. Use --force to run anew.")
+        return checkpoint
+
+    def finish(self, model: Mapping[str, "Tensor"], summary: Mapping[str, Any]) -> None:
+        """Write the model, remove the checkpoint, and write the summary, which ends the run."""
+        write_model(self.path / "model.safetensors", model)
+        for name in ("checkpoint.pt", "checkpoint.pt.tmp"):
+            (self.path / name).unlink(missing_ok=True)
+        write_json(self.path / "summary.json", summary)
+
+    def rounds(self) -> list[Record]:
+        """The lines of rounds.jsonl, round 0 first."""
+        return read_lines(self.path / "rounds.jsonl", whole=self.finished)
+
+    def clients(self) -> list[Record]:
+        """The lines of clients.jsonl."""
+        return read_lines(self.path / "clients.jsonl", whole=self.finished)
+
+    def summary(self) -> Record:
+        """The summary of a finished run; InputError, with what to do, if it has not finished."""
+        if not self.exists:
+            raise InputError(f"{self.path}: is not the folder of a run: it has no scenario.yaml.")
+        path = self.path / "summary.json"
+        if not path.is_file():
+            ways = f"Continue it with: fedsim resume {self.path}, or run it anew with --force"
+            raise InputError(f"{self.path}: the run has not finished. {ways}.")
+        summary = read_json(path)
+        if missing := [key for key in ("name", "hash", "accuracy", "flags") if key not in summary]:
+            raise InputError(f"{path}: is not a summary of fedsim: it has no '{missing[0]}'.")
+        return summary
+
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario as plain values."""
+        path = self.path / "scenario.yaml"
+        try:
+            tree = yaml.safe_load(read_bytes(path).decode())
+        except (yaml.YAMLError, ValueError):
+            tree = None
+        if not isinstance(tree, dict):
+            raise InputError(f"{path}: is not a scenario; the file is damaged.")
+        return tree
+
+    def environment(self) -> Record:
+        """Where and with what the run was made."""
+        return read_json(self.path / "environment.json")
+
+    def model(self) -> dict[str, "Tensor"]:
+        """The final model's tensors in the order of its state dict."""
+        return read_model(self.path / "model.safetensors")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Safe YAML without anchors, which also quotes text that YAML 1.2 reads as a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write shared values out in full."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if _is_number(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """`tree` as YAML in the order of its keys; reads the same under YAML 1.1 and 1.2."""
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 100}
+    text: str = yaml.dump(dict(tree), Dumper=_Dumper, default_flow_style=None, **options)
+    return text
+
+
+def _is_number(text: str) -> bool:
+    for convert in (float, lambda digits: int(digits, 0)):
+        try:
+            convert(text)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def _storable(value: object, where: str) -> object:
+    """`value`, refused if it could not be loaded again; views without the rest of their storage."""
+    from torch import Tensor
+
+    if isinstance(value, Tensor):
+        used = value.numel() * value.element_size()
+        return value.detach().clone() if value.untyped_storage().nbytes() > used else value
+    if isinstance(value, dict) and type(value) in (dict, OrderedDict):
+        return {key: _storable(item, f"{where}.{key}") for key, item in value.items()}
+    if type(value) is list:
+        return [_storable(item, where) for item in value]
+    if type(value) is tuple:
+        return tuple(_storable(item, where) for item in value)
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    held = "a checkpoint holds tensors and plain values in dicts, lists and tuples"
+    raise RunError(f"{where}: {held}; got {type(value).__name__}.")

@@ -1,0 +1,86 @@
+"""A scenario as plain values, and the eight digits that stand for its numbers."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedsim import __version__
+from fedsim.registry import Choice
+from fedsim.strict import Strict
+
+if TYPE_CHECKING:
+    from fedsim.scenario.schema import Scenario
+
+# What cannot change a number. `server_threads`, `device` and `trainer` can.
+_WHERE_IT_RUNS = ("name", "workers", "address", "num_cpus", "num_gpus")
+
+
+def plain(value: Any, name_of: Callable[[Choice], str]) -> Any:
+    """`value` with sections and choices as mappings, in the form of the YAML file."""
+    match value:
+        case Choice():
+            return {"name": name_of(value), **plain(dict(value.parameters), name_of)}
+        case Strict():
+            return _flat({name: plain(item, name_of) for name, item in value})
+        case Mapping():
+            return {key: plain(item, name_of) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item, name_of) for item in value]
+    return value
+
+
+def _flat(section: dict[str, Any]) -> dict[str, Any]:
+    """The two sections whose YAML form is not the model's: `model` and `schedule`."""
+    if "network" in section:
+        return {**section.pop("network"), **section}
+    if "every" in section:
+        unused = ("rounds",) if section["rounds"] is None else ("first", "last", "every")
+        return {key: item for key, item in section.items() if key not in unused}
+    return section
+
+
+def choices(value: Any) -> Iterator[Choice]:
+    """All plug-ins chosen anywhere in `value`, nested ones included."""
+    match value:
+        case Choice():
+            yield value
+            yield from choices(list(value.parameters.values()))
+        case Strict():
+            yield from choices([item for _, item in value])
+        case list() | tuple():
+            for item in value:
+                yield from choices(item)
+
+
+def contents(scenario: "Scenario") -> dict[str, str]:
+    """Path → SHA-256 of every file of the user that the scenario rests on."""
+    files = {choice.plugin.facts.get("file") for choice in choices(scenario)}
+    files.add(scenario.model.weights)
+    return {str(file): _digest(Path(file)) for file in files if file is not None}
+
+
+def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
+    """First 8 hex digits of SHA-256 over what can change a number, as canonical JSON.
+
+    A user's file counts by its content (`digests`), not by its path.
+    """
+
+    def name_of(choice: Choice) -> str:
+        path, colon, function = choice.name.rpartition(":")
+        return f"{digests[path]}:{function}" if colon else choice.name
+
+    tree = plain(scenario, name_of)
+    del tree["name"]
+    for key in _WHERE_IT_RUNS:
+        del tree["engine"][key]
+    if scenario.model.weights is not None:
+        tree["model"]["weights"] = digests[scenario.model.weights]
+    version = ".".join(__version__.split(".")[:2])
+    text = json.dumps([version, tree], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,108 @@
+"""The cells of a scenario with a `matrix`: every combination of its values, the last key fastest."""
+
+import copy
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from fedsim.scenario.documents import Document
+from fedsim.scenario.overrides import PathError, put
+from fedsim.scenario.yaml12 import Where, flow
+
+MAX_CELLS = 10_000
+
+
+def expand(document: Document) -> Iterator[tuple[Document, dict[str, str]]]:
+    """Every cell with its labels (matrix key → short text); one without labels if no matrix."""
+    base = {key: value for key, value in document.tree.items() if key != "matrix"}
+    axes = _axes(document)
+    labels = {key: texts(values) for key, values in axes.items()}
+    for chosen in itertools.product(*(range(len(values)) for values in axes.values())):
+        tree, places = copy.deepcopy(base), dict(document.places)
+        for key, k in zip(axes, chosen, strict=True):
+            value = copy.deepcopy(axes[key][k])
+            try:
+                put(tree, places, tuple(key.split(".")), value, _origin(document, key, k))
+            except PathError as error:
+                where = ".".join(str(part) for part in error.at)
+                what = f"names nothing: {where} {error.what}"
+                raise document.error(("matrix", key), what) from None
+        cell = replace(document, tree=tree, places=places)
+        yield cell, {key: labels[key][k] for key, k in zip(axes, chosen, strict=True)}
+
+
+def texts(values: list[Any]) -> list[str]:
+    """A short text for each value; parameters are shown only where names alone would collide."""
+    short = [_text(value, full=False) for value in values]
+    many = Counter(short)
+    better = [
+        _text(value, full=True) if many[text] > 1 else text
+        for text, value in zip(short, values, strict=True)
+    ]
+    many = Counter(better)
+    return [f"{text} #{k + 1}" if many[text] > 1 else text for k, text in enumerate(better)]
+
+
+def _axes(document: Document) -> dict[str, list[Any]]:
+    matrix = document.tree.get("matrix")
+    if matrix is None:
+        return {}
+    if not isinstance(matrix, dict):
+        raise document.error(("matrix",), f"must be a mapping of key to list; got {flow(matrix)}.")
+    earlier: list[str] = []
+    for key, values in matrix.items():
+        where = ("matrix", key)
+        if not isinstance(key, str) or not all(key.split(".")) or key.split(".")[0] == "matrix":
+            raise document.error(where, "must be a key such as server.aggregator.")
+        if not isinstance(values, list) or not values:
+            what = f"must be a list of at least one value; got {flow(values)}."
+            raise document.error(where, what)
+        if any(f"{other}.".startswith(f"{key}.") for other in earlier):
+            raise document.error(where, "replaces what an earlier key sets. Write it first.")
+        earlier.append(key)
+    cells = math.prod(len(values) for values in matrix.values())
+    if cells > MAX_CELLS:
+        raise document.error(("matrix",), f"must make at most {MAX_CELLS} cells; got {cells}.")
+    return matrix
+
+
+def _origin(document: Document, key: str, k: int) -> dict[Where, str]:
+    """The places inside the k-th value of a matrix key."""
+    root: Where = ("matrix", key, k)
+    inside = {path[3:]: place for path, place in document.places.items() if path[:3] == root}
+    return {(): document.place(root), **inside}
+
+
+def _text(value: Any, full: bool) -> str:
+    if isinstance(value, dict):
+        return _mapping(value, full)
+    if isinstance(value, list) and value and all(_named(item) for item in value):
+        return " → ".join(_text(item, full) for item in value)
+    return flow(value)
+
+
+def _mapping(value: dict[str, Any], full: bool) -> str:
+    if _named(value):
+        name = value["name"]
+        stages = [name.rpartition(":")[2] if ".py:" in name else name]
+        rest = {key: item for key, item in value.items() if key != "name"}
+    else:
+        keys = ("preaggregators", "aggregator", "postaggregators")
+        server = {"aggregator": {"name": "mean"}, **value}
+        if not any(key in value for key in keys):
+            return flow(value)
+        groups = [server.get(key, []) for key in keys]
+        flat = [item for g in groups for item in (g if isinstance(g, list) else [g])]
+        stages = [_text(item, full) for item in flat]
+        rest = {key: item for key, item in value.items() if key not in keys}
+    text = " → ".join(stages)
+    if not (full and rest):
+        return text
+    return f"{text}({', '.join(f'{key}={_text(item, full)}' for key, item in rest.items())})"
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)

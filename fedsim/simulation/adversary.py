@@ -1,0 +1,127 @@
+"""The one mind behind all malicious clients: what they send in place of their results."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedsim.registry import Choice
+from fedsim.scenario import Scenario
+from fedsim.seeding import generator
+from fedsim.simulation.client import Reply
+from fedsim.simulation.federation import Federation
+from fedsim.simulation.pipeline import pipeline
+from fedsim.simulation.roles import Cohort
+from fedsim.simulation.rounds import State, server_view
+from fedsim.types import AdversaryView
+
+KNOWLEDGE = ("own", "benign", "defense")
+
+
+def craft(
+    federation: Federation,
+    model: nn.Module,
+    state: State,
+    cohort: Cohort,
+    replies: Sequence[Reply],
+) -> tuple[list[Reply], tuple[dict[str, Any], ...]]:
+    """The replies with those of the acting clients replaced, and what the attacks remember.
+
+    Sees no more than `adversary.knowledge` grants. Failed replies are left alone.
+    """
+    adversary = federation.scenario.adversary
+    usable = sorted((r for r in replies if r.failed is None), key=lambda reply: reply.client)
+    own = [reply for reply in usable if reply.client in cohort.acting]
+    if adversary is None or not adversary.attack or not own:
+        return list(replies), state.attack
+    view = _view(federation, model, state, cohort, usable)
+    buffers = torch.stack([reply.buffers for reply in own if reply.buffers is not None])
+    memories: list[dict[str, Any]] = []
+    for index, attack in enumerate(adversary.attack):
+        remembered = state.attack[index] if state.attack else {}
+        buffers = _attack_buffers(attack, view, state, buffers)
+        rows, memory = _apply(attack, replace(view, state=remembered))
+        view = replace(view, own=rows)
+        memories.append(memory)
+    sent = {
+        reply.client: replace(reply, update=view.own[row], buffers=buffers[row])
+        for row, reply in enumerate(own)
+    }
+    return [sent.get(reply.client, reply) for reply in replies], tuple(memories)
+
+
+def _view(
+    federation: Federation, model: nn.Module, state: State, cohort: Cohort, usable: list[Reply]
+) -> AdversaryView:
+    scenario = federation.scenario
+    knowledge = KNOWLEDGE.index(scenario.adversary.knowledge if scenario.adversary else "own")
+    own = [reply for reply in usable if reply.client in cohort.acting]
+    benign = [reply for reply in usable if reply.client not in cohort.acting]
+    previous = state.previous_params
+    return AdversaryView(
+        own=_rows(own, state),
+        num_clients=len(cohort.clients),
+        params=state.params,
+        benign=_rows(benign, state) if knowledge >= 1 else None,
+        aggregate=_copy_of_rule(federation, model, state, cohort, usable)
+        if knowledge == 2
+        else None,
+        previous_update=None if previous is None else state.params - previous,
+        round=cohort.round,
+        generator=generator(scenario.seed, "attack", cohort.round),
+        shares=_shares(scenario, own, usable).to(state.params),
+        server_lr=scenario.server.lr_at(cohort.round),
+    )
+
+
+def _rows(replies: list[Reply], state: State) -> Tensor:
+    rows = [reply.update for reply in replies if reply.update is not None]
+    return torch.stack(rows) if rows else state.params.new_empty(0, len(state.params))
+
+
+def _shares(scenario: Scenario, own: list[Reply], usable: list[Reply]) -> Tensor:
+    """The weight that the scenario's mean would give each own row (uniform for any other rule)."""
+    if scenario.server.aggregator.parameters.get("weighting") == "examples":
+        total = sum(reply.num_examples for reply in usable)
+        return torch.tensor([reply.num_examples / total for reply in own])
+    return torch.full((len(own),), 1 / len(usable))
+
+
+def _copy_of_rule(
+    federation: Federation, model: nn.Module, state: State, cohort: Cohort, usable: list[Reply]
+) -> Callable[[Tensor], Tensor]:
+    """The server's rule for the adversary: neither moves nor foresees the server's draws."""
+    rule = pipeline(federation.scenario)
+    view = server_view(federation, model, state, cohort, usable)
+
+    def aggregate(updates: Tensor) -> Tensor:
+        draws = generator(federation.scenario.seed, "attack-copy", cohort.round)
+        ids, counts = view.client_ids, view.num_examples
+        if len(updates) != len(ids):
+            ids, counts = tuple(range(len(updates))), counts.new_ones(len(updates))
+        copy = replace(view, client_ids=ids, num_examples=counts, generator=draws)
+        return rule(updates, copy).update
+
+    return aggregate
+
+
+def _apply(attack: Choice, view: AdversaryView) -> tuple[Tensor, dict[str, Any]]:
+    outcome = attack.build()(view)
+    rows, memory = outcome if isinstance(outcome, tuple) else (outcome, {})
+    if rows.shape != view.own.shape:
+        raise ValueError(
+            f"{attack.name}: must return rows of shape {tuple(view.own.shape)}; "
+            f"got {tuple(rows.shape)}"
+        )
+    return rows, dict(memory)
+
+
+def _attack_buffers(attack: Choice, view: AdversaryView, state: State, buffers: Tensor) -> Tensor:
+    """The same attack on the change of the buffers, where its parameter `buffers` asks for it."""
+    if not attack.parameters.get("buffers") or not buffers.shape[1]:
+        return buffers
+    before = state.buffers
+    rows, _ = _apply(attack, replace(view, own=buffers - before, params=before, benign=None))
+    return before + rows

@@ -1,0 +1,237 @@
+"""A scenario made concrete: its data on a device, who holds what, and what is measured."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fedsim.errors import DataError, ScenarioProblem
+from fedsim.registry import Choice
+from fedsim.scenario import Scenario
+from fedsim.seeding import generator, seeded
+from fedsim.simulation.roles import pool
+from fedsim.types import Dataset, DataSource, PoisonView, Probe, Selection, Split
+
+log = logging.getLogger("fedsim")
+
+POISON: tuple[str | int, ...] = ("adversary", "poison")
+
+
+@dataclass(frozen=True)
+class Federation:
+    """All that stays the same over the rounds of a run.
+
+    `clients[i]` are client i's indices into `data.train`; images held out for the probe and root
+    data belong to nobody. `chosen` is what a poison's `select` gave the adversary.
+    """
+
+    scenario: Scenario
+    data: Dataset
+    clients: tuple[Tensor, ...]
+    chosen: Split | None
+    probe: Probe | None
+    root: Split | None
+    device: torch.device
+
+    def build_model(self) -> nn.Module:
+        """A freshly initialised network on the device; the same for the same seed."""
+        return build_model(self.scenario, self.data).to(self.device)
+
+    def to(self, device: torch.device) -> "Federation":
+        """The same federation with the training data on `device`."""
+        data = replace(self.data, train=self.data.train.to(device), test=self.data.test.to(device))
+        chosen = self.chosen and self.chosen.to(device)
+        root = self.root and self.root.to(device)
+        probe = self.probe and Probe(*(t if t is None else t.to(device) for t in self.probe))
+        return replace(self, data=data, chosen=chosen, root=root, probe=probe, device=device)
+
+
+def prepare(scenario: Scenario, source: DataSource) -> Federation:
+    """Load the data, split it, let the poison choose, and check all of it against the scenario.
+
+    Raises: ScenarioProblem where the data and the scenario do not fit.
+    """
+    data = load_data(scenario, source)
+    root_ids, rest = split_root(scenario, data.train.labels)
+    clients = split_clients(scenario, data.train.labels, rest)
+    selection = select(scenario, data.train.labels, clients)
+    chosen = None
+    if selection is not None:
+        kept_out = torch.isin(torch.arange(len(data.train)), selection.held_out)
+        clients = tuple(indices[~kept_out[indices]] for indices in clients)
+        chosen = data.train.take(selection.train)
+    held_out = data.train.take(selection.held_out) if selection else None
+    federation = Federation(
+        scenario=scenario,
+        data=data,
+        clients=clients,
+        chosen=chosen,
+        probe=build_probe(scenario, data, held_out),
+        root=data.train.take(root_ids) if root_ids is not None else None,
+        device=torch.device("cpu"),
+    )
+    _try_out(federation)
+    return federation.to(pick_device(scenario))
+
+
+def pick_device(scenario: Scenario) -> torch.device:
+    """The device of `engine.device`; `auto` takes CUDA where there is one."""
+    wanted = scenario.engine.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ScenarioProblem(("engine", "device"), "no CUDA device is available. Use auto or cpu")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def load_data(scenario: Scenario, source: DataSource) -> Dataset:
+    """The data set of the scenario on the CPU."""
+    where = ("data", "dataset")
+    try:
+        data: Dataset = scenario.data.dataset.build()(source)
+    except (DataError, ValueError) as error:
+        raise ScenarioProblem(where, str(error)) from error
+    return data
+
+
+def split_root(scenario: Scenario, labels: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Indices of the server's root data (or None) and of what is left for the clients."""
+    wanted, total = scenario.server.root_data, len(labels)
+    everything = torch.arange(total)
+    if wanted is None:
+        return None, everything
+    count = wanted if isinstance(wanted, int) else int(wanted * total + 0.5)
+    if not 0 < count <= total - scenario.clients.total:
+        text = (
+            f"takes {count} of {total} training images; at least one and at most "
+            f"{total - scenario.clients.total} can be spared with {scenario.clients.total} clients"
+        )
+        raise ScenarioProblem(("server", "root_data"), text)
+    order = torch.randperm(total, generator=generator(scenario.seed, "root"))
+    return order[:count].sort().values, order[count:].sort().values
+
+
+def split_clients(scenario: Scenario, labels: Tensor, available: Tensor) -> tuple[Tensor, ...]:
+    """The available training indices divided among the clients by the scenario's partition."""
+    divide = scenario.data.partition.build()
+    try:
+        parts: Sequence[Tensor] = divide(
+            labels[available], scenario.clients.total, generator(scenario.seed, "partition")
+        )
+    except ValueError as error:
+        raise ScenarioProblem(("data", "partition"), str(error)) from error
+    return tuple(available[part] for part in parts)
+
+
+def select(scenario: Scenario, labels: Tensor, clients: Sequence[Tensor]) -> Selection | None:
+    """What a choosing poison (target clients, semantic, edge case) sets aside, else None."""
+    poison = scenario.adversary and scenario.adversary.poison
+    if not poison or poison.plugin.facts.get("select") is None:
+        return None
+    choose = poison.plugin.facts["select"]
+    try:
+        chosen: Selection = choose(
+            labels, clients, generator(scenario.seed, "select"), **poison.arguments
+        )
+    except ValueError as error:
+        raise ScenarioProblem(POISON, str(error)) from error
+    return chosen
+
+
+def build_probe(scenario: Scenario, data: Dataset, held_out: Split | None) -> Probe | None:
+    """The images on which attack success is measured (contracts: attack success), or None."""
+    poison = scenario.adversary and scenario.adversary.poison
+    if not poison or poison.plugin.facts.get("probe") is None:
+        return None
+    view = PoisonView(data.num_classes, generator(scenario.seed, "probe"), chosen=held_out)
+    test = data.test.take(torch.arange(len(data.test)))
+    try:
+        probe: Probe | None = poison.plugin.facts["probe"](
+            test.images, test.labels, view, **poison.arguments
+        )
+    except ValueError as error:
+        raise ScenarioProblem(POISON, str(error)) from error
+    if probe is not None and len(probe.images) == 0:
+        raise ScenarioProblem(POISON, "leaves no test image to measure attack success on")
+    return probe
+
+
+def build_model(scenario: Scenario, data: Dataset) -> nn.Module:
+    """The scenario's network, initialised from its seed or from `model.weights`."""
+    network = scenario.model.network
+    with seeded(scenario.seed, "model"):
+        try:
+            model: nn.Module = network.build()(data.shape, data.num_classes)
+        except ValueError as error:
+            raise ScenarioProblem(("model",), str(error)) from error
+    if scenario.model.weights is not None:
+        _load_weights(model, Path(scenario.model.weights))
+    if scenario.model.normalize:
+        images = data.train.take(torch.arange(len(data.train))).images
+        return Normalized(model, images.mean((0, 2, 3)), images.std((0, 2, 3)))
+    return model
+
+
+class Normalized(nn.Module):
+    """A network that normalises its input by the training split's mean and deviation per channel.
+
+    The constants are not part of the state dict, so they are neither trained nor aggregated.
+    """
+
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", std.clamp(min=1e-6).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (b, k) of images (b, c, h, w) in [0, 1]."""
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        text = str(error).splitlines()[0]
+        raise ScenarioProblem(("model", "weights"), f"{path} does not fit: {text}") from error
+
+
+def _try_out(federation: Federation) -> None:
+    """Refuse at load what would only fail in a later round: models, poisons, empty clients."""
+    scenario = federation.scenario
+    for client, indices in enumerate(federation.clients):
+        if len(indices) == 0:
+            raise ScenarioProblem(("data", "partition"), f"leaves client {client} without data")
+    model = federation.build_model()
+    with torch.no_grad():
+        logits = model(federation.data.train.take(torch.tensor([0, 1])).images)
+    expected = (2, federation.data.num_classes)
+    if logits.shape != expected:
+        text = f"returns {tuple(logits.shape)} for two images; must be {expected}"
+        raise ScenarioProblem(("model",), text)
+    poison = scenario.adversary and scenario.adversary.poison
+    if poison:
+        _try_poison(federation, poison)
+
+
+def _try_poison(federation: Federation, poison: Choice) -> None:
+    scenario, data = federation.scenario, federation.data
+    members = pool(scenario, 1)
+    sample = data.train.take(federation.clients[members[0] if members else 0][:64])
+    view = PoisonView(
+        data.num_classes, generator(scenario.seed, "try"), attacker=0, chosen=federation.chosen
+    )
+    try:
+        images, labels = poison.build()(sample.images, sample.labels, view)
+    except ValueError as error:
+        raise ScenarioProblem(POISON, str(error)) from error
+    if images.shape[1:] != sample.images.shape[1:] or len(images) != len(labels):
+        raise ScenarioProblem(POISON, "returns images or labels of another shape")

@@ -1,0 +1,16 @@
+"""A run folder before and after its end."""
+
+import pytest
+from result_records import write_run
+
+from fedsim.results import RunFolder
+
+
+@pytest.fixture
+def unfinished(tmp_path) -> RunFolder:
+    return write_run(tmp_path / "run", finish=False)
+
+
+@pytest.fixture
+def finished(tmp_path) -> RunFolder:
+    return write_run(tmp_path / "run")

@@ -1,0 +1,56 @@
+"""The environment says with what a run was made, and is JSON."""
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fedsim.results import environment
+from fedsim.results.environment import cpu_model
+
+
+def test_versions_and_machine():
+    found = environment("cpu", 2, {"train": "ab"}, "ray")
+    assert found["fedsim"] == "0.1.0"
+    assert found["python"] == platform.python_version()
+    assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert all(found[name] for name in ("torchvision", "flwr", "numpy"))
+    chosen = ("threads", "device", "engine", "data")
+    assert [found[key] for key in chosen] == [2, "cpu", "ray", {"train": "ab"}]
+    assert found["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
+    assert found["device_name"] == found["cpu"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_package_that_is_not_there(monkeypatch):
+    from importlib.metadata import PackageNotFoundError
+
+    import fedsim.results.environment as module
+
+    def absent(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(module, "version", absent)
+    assert environment("cpu", 1, {})["ray"] is None
+
+
+def test_the_name_of_the_processor(tmp_path):
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("processor : 0\nmodel name\t: Fast CPU: 9\nmodel name\t: Other\n")
+    assert cpu_model(listing) == "Fast CPU: 9"
+    assert cpu_model(tmp_path / "absent") == (platform.processor() or None)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_name_of_the_gpu():
+    assert environment("cuda", 1, {})["device_name"] == torch.cuda.get_device_name(0)
+
+
+def test_results_import_neither_torch_nor_flower():
+    code = "import sys, fedsim.results; print([m for m in ('torch', 'flwr', 'ray') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
