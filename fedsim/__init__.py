@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns about it
 
 _HOMES = {
     **dict.fromkeys(("run", "sweep", "load"), "fedsim.api"),

@@ -1,5 +1,7 @@
-"""What scripts, notebooks and the command line call: run a scenario, sweep its matrix, load results."""
+"""What scripts, notebooks and the command line call: run, sweep, load."""
 
+import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -8,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.datasets import default_source
-from fedsim.errors import FedsimError, InputError, ScenarioError
-from fedsim.execution import Progress, Settings, play, prepare_cell
+from fedsim.errors import FedsimError, InputError, RunError
+from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished
+from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
-from fedsim.results import Run, Sweep, load, write_sweep
-from fedsim.scenario import Cell, Scenario, sweep_hash
+from fedsim.results import Run, RunFolder, Sweep, load, write_sweep
+from fedsim.scenario import Cell, Scenario, document
 from fedsim.scenario import load as load_scenario
 
 __all__ = ["Outcome", "execute", "load", "run", "sweep"]
+
+log = logging.getLogger("fedsim")
 
 Source = Path | str | Mapping[str, Any] | Scenario
 Overrides = Mapping[str, object] | Sequence[str]
@@ -32,33 +37,17 @@ class Outcome:
     report: Path
 
 
-class _Silent:
-    def cell_started(
-        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
-    ) -> None: ...
-
-    def round_done(self, record: Mapping[str, Any]) -> None: ...
-
-    def cell_finished(
-        self, index: int, summary: Mapping[str, Any] | None, reused: bool
-    ) -> None: ...
-
-    def message(self, text: str) -> None: ...
-
-
 def run(source: Source, overrides: Overrides = (), output: Path | str = "runs") -> Run:
     """Run one cell (or show it, if it is finished; or go on, if it is not) and return it.
 
     Raises: ScenarioError for a wrong scenario, and for one with a matrix: that is `fedsim.sweep`'s.
     """
     cells = load_scenario(source, overrides)
-    if cells[0].is_swept:
-        raise ScenarioError(
-            f"{cells[0].place(('matrix',))}: matrix: has {len(cells)} cells; "
-            "fedsim.run takes one. Use fedsim.sweep"
-        )
+    if cells[0].labels:
+        text = f"has {len(cells)} cells; fedsim.run takes one. Use fedsim.sweep."
+        raise document(source).error(("matrix",), text)
     settings = Settings(Path(output), default_source(), resume=True)
-    finished = play(cells[0], settings, _Silent())
+    finished = play(cells[0], settings, Silence())
     _write_report(finished)
     return finished
 
@@ -69,11 +58,11 @@ def sweep(source: Source, overrides: Overrides = (), output: Path | str = "runs"
     Raises: RunError naming the cells that failed, after the others have finished.
     """
     outcome = execute(
-        source, overrides, output=Path(output), resume=True, progress=_Silent(), always_sweep=True
+        source, overrides, output=Path(output), resume=True, progress=Silence(), always_sweep=True
     )
     if outcome.failures or outcome.sweep is None:
         labels, text = outcome.failures[0]
-        raise FedsimError(f"{len(outcome.failures)} cell(s) failed, the first {labels}: {text}")
+        raise RunError(f"{len(outcome.failures)} cell(s) failed, the first {labels}: {text}")
     return outcome.sweep
 
 
@@ -94,22 +83,27 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
     A wrong scenario raises before anything runs. A cell that fails while running does not keep the
     others from finishing.
     """
-    told = progress or _Silent()
+    told = progress or Silence()
     cells = load_scenario(source, overrides)
     settings = Settings(output, default_source(download=download), resume, force)
-    is_sweep = always_sweep or cells[0].is_swept
-    if not is_sweep:
+    if not (always_sweep or cells[0].labels):
         only = play(cells[0], settings, told)
         return Outcome([only], [{}], [], None, _write_report(only))
-    for cell in cells:
-        _refuse_unfinished(cell, settings)
-    prepare_cell(cells[0], settings.source)
-    outcomes = _in_turn(cells, settings, told) if jobs == 1 else _at_once(cells, settings, told, jobs)
+    _refuse_early(cells, settings)
+    if jobs > 1:
+        outcomes = _at_once(cells, settings, told, jobs)
+    else:
+        outcomes = _in_turn(cells, settings, told)
     return _gather(source, cells, outcomes, output)
 
 
-def _refuse_unfinished(cell: Cell, settings: Settings) -> None:
-    """A sweep is refused as a whole, before it has run for an hour."""
+def _refuse_early(cells: list[Cell], settings: Settings) -> None:
+    """What is wrong with the input is told before the first cell runs, not after the last."""
+    for cell in cells:
+        folder = RunFolder(folder_of(cell.scenario, settings.output))
+        if settings.force or not folder.finished:
+            refuse_unfinished(folder, settings)
+            prepare_cell(cell, settings.source)
 
 
 def _in_turn(cells: list[Cell], settings: Settings, progress: Progress) -> list[Run | str]:
@@ -127,7 +121,7 @@ def _at_once(
     """Several cells at a time, each in a process of its own."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = [
-            pool.submit(_attempt, cell, settings, _Silent(), index, len(cells))
+            pool.submit(_attempt, cell, settings, Silence(), index, len(cells))
             for index, cell in enumerate(cells)
         ]
         outcomes: list[Run | str] = []
@@ -148,23 +142,26 @@ def _attempt(
         return play(cell, settings, progress, index, count)
     except InputError:
         raise
+    except FedsimError as error:
+        return str(error)
     except Exception as error:
-        return f"{type(error).__name__}: {error}" if not isinstance(error, FedsimError) else str(error)
+        log.exception("cell %d failed", index + 1)
+        return f"{type(error).__name__}: {error}"
 
 
-def _gather(
-    source: Source, cells: list[Cell], outcomes: list[Run | str], output: Path
-) -> Outcome:
+def _gather(source: Source, cells: list[Cell], outcomes: list[Run | str], output: Path) -> Outcome:
     failures = [
         (cell.labels, outcome)
         for cell, outcome in zip(cells, outcomes, strict=True)
         if isinstance(outcome, str)
     ]
-    scenario, digest = cells[0].scenario, sweep_hash(cells)
+    scenario = cells[0].scenario
+    hashes = " ".join(cell.scenario.hash8 for cell in cells)
+    digest = hashlib.sha256(hashes.encode()).hexdigest()[:8]
     entries = [
         {
             "labels": cell.labels,
-            "run": f"{cell.scenario.name}-{cell.scenario.hash8}",
+            "run": folder_of(cell.scenario, output).name,
             "hash": cell.scenario.hash8,
             "status": "failed" if isinstance(outcome, str) else "finished",
             "error": outcome if isinstance(outcome, str) else None,
@@ -175,7 +172,7 @@ def _gather(
         output / f"{scenario.name}-sweep-{digest}",
         name=scenario.name,
         hash=digest,
-        scenario=cells[0].source.tree,
+        scenario=document(source).tree,
         cells=entries,
     )
     page = folder.path / "report.html"

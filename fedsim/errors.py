@@ -23,7 +23,7 @@ class ScenarioError(InputError):
     """A scenario is wrong. The message reads `PLACE: where: what is wrong. fix`."""
 
 
-class ScenarioProblem(InputError):
+class UnplacedError(InputError):
     """Something wrong at the key `where` of a scenario, found where its file is not at hand."""
 
     def __init__(self, where: tuple[str | int, ...], text: str) -> None:
@@ -69,10 +69,16 @@ def explain(error: Mapping[str, Any]) -> str:
     return f"{text}; got {_short(got)}."
 
 
-def first_line(error: ValidationError) -> str:
-    """The first error of `error` as `where: what`, where being the dotted place."""
+def first_line(error: ValidationError, given: object) -> str:
+    """The first error of `error` as `where: what`, where being the dotted place in `given`."""
     item = error.errors()[0]
-    where = ".".join(str(part) for part in item["loc"])
+    path: list[str] = []
+    for part in item["loc"]:
+        is_there = isinstance(given, dict | list) and (part in given or isinstance(part, int))
+        if is_there or item["type"] == "missing":
+            path.append(str(part))
+            given = given[part] if is_there else None  # type: ignore[index]
+    where = ".".join(path)
     return f"{where}: {explain(item)}" if where else explain(item)
 
 

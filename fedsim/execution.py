@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fedsim.errors import InputError, ScenarioProblem
+from fedsim.errors import InputError, UnplacedError
 from fedsim.flower import run_rounds
+from fedsim.progress import Progress, Silence
 from fedsim.registry import Choice
 from fedsim.results import Run, RunFolder, environment, summarize
 from fedsim.scenario import Cell, Scenario
@@ -19,32 +20,13 @@ from fedsim.simulation import (
     RoundRecord,
     State,
     last_attack_round,
-    pool,
     prepare,
 )
 from fedsim.simulation.evaluation import per_class
 from fedsim.tensors import load_buffers, load_params, state_sha256
 from fedsim.types import DataSource
 
-CHECKPOINT_STATE = tuple(field for field in State.__dataclass_fields__)
-
-
-class Progress(Protocol):
-    """What is told while cells run."""
-
-    def cell_started(
-        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
-    ) -> None:
-        """Cell `index` of `count` begins."""
-
-    def round_done(self, record: Mapping[str, Any]) -> None:
-        """A round was closed."""
-
-    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
-        """Cell `index` is finished, or was already; without a summary it has failed."""
-
-    def message(self, text: str) -> None:
-        """Something to read now, in one line."""
+CHECKPOINT_STATE = tuple(field.name for field in fields(State))
 
 
 @dataclass(frozen=True)
@@ -83,10 +65,7 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
         progress.cell_started(index, count, cell.labels, scenario.rounds, scenario.rounds)
         progress.cell_finished(index, run.summary, True)
         return run
-    if folder.exists and not settings.force and not settings.resume:
-        raise InputError(
-            f"{folder.path}: holds an unfinished run. Go on with --resume, or run anew with --force"
-        )
+    refuse_unfinished(folder, settings)
     federation = prepare_cell(cell, settings.source)
     twin = play_twin(cell, settings, progress) if scenario.clean_twin else None
     checkpoint = folder.load_checkpoint() if settings.resume and not settings.force else None
@@ -97,11 +76,20 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
     return Run(folder.path)
 
 
+def refuse_unfinished(folder: RunFolder, settings: Settings) -> None:
+    """An unfinished run is neither lost nor gone on with unless the user says so."""
+    if folder.exists and not folder.finished and not settings.force and not settings.resume:
+        raise InputError(
+            f"{folder.path}: holds an unfinished run. "
+            "Go on with it: --resume. Run it anew: --force."
+        )
+
+
 def prepare_cell(cell: Cell, source: DataSource) -> Federation:
     """The federation of `cell`; what does not fit the data is told at its place in the file."""
     try:
         return prepare(cell.scenario, source)
-    except ScenarioProblem as problem:
+    except UnplacedError as problem:
         raise cell.error(problem.where, problem.text) from problem
 
 
@@ -111,30 +99,8 @@ def play_twin(cell: Cell, settings: Settings, progress: Progress) -> dict[str, A
     folder = RunFolder(folder_of(twin.scenario, settings.output))
     if folder.finished:
         return folder.summary()
-    progress.message(f"clean twin {twin.scenario.hash8}: the same run without an attack")
-    return play(twin, replace(settings, force=False, resume=True), _Quiet(progress)).summary
-
-
-class _Quiet:
-    """Passes a twin's rounds on, but not its start and end: it is no cell of its own."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def cell_started(
-        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
-    ) -> None:
-        """Say nothing."""
-
-    def round_done(self, record: Mapping[str, Any]) -> None:
-        """Say nothing."""
-
-    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
-        """Say nothing."""
-
-    def message(self, text: str) -> None:
-        """Pass it on."""
-        self.progress.message(text)
+    progress.message(f"{cell.scenario.name}: first its clean twin, the same run without an attack")
+    return play(twin, replace(settings, force=False, resume=True), Silence()).summary
 
 
 def _finish(
@@ -173,8 +139,8 @@ def _finish(
 
 
 def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Log]:
-    fields = {name: _to(checkpoint[name], device) for name in CHECKPOINT_STATE}
-    return State(**fields), _Log(checkpoint["seconds"], checkpoint["flag_rounds"])
+    values = {name: _to(checkpoint[name], device) for name in CHECKPOINT_STATE}
+    return State(**values), _Log(checkpoint["seconds"], checkpoint["flag_rounds"])
 
 
 def _to(value: Any, device: torch.device) -> Any:
@@ -258,9 +224,5 @@ def _write_examples(federation: Federation, path: Path) -> None:
     if examples:
         from safetensors.torch import save_file
 
-        save_file({k: v.cpu().contiguous() for k, v in examples.items()}, path / "examples.safetensors")
-
-
-def malicious_of(scenario: Scenario) -> tuple[int, ...]:
-    """The adversary's clients in the first round."""
-    return pool(scenario, 1)
+        plain = {name: images.cpu().contiguous() for name, images in examples.items()}
+        save_file(plain, path / "examples.safetensors")

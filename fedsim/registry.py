@@ -151,7 +151,7 @@ class Registry:
         try:
             return plugin.choose(parameters)
         except ValidationError as error:
-            raise ValueError(f"{plugin.name}: {first_line(error)}") from None
+            raise ValueError(f"{plugin.name}: {first_line(error, parameters)}") from None
 
     def _load(self) -> None:
         if self._loaded:
@@ -191,7 +191,7 @@ class OneOf:
             raise PydanticCustomError("plugin", "must be a mapping with a name and the parameters")
         folder = (info.context or {}).get("folder")
         try:
-            plugin = REGISTRIES[self.kind].get(value["name"], folder)
+            plugin = registry(self.kind).get(value["name"], folder)
         except ValueError as error:
             raise PydanticCustomError("plugin", "{error}", {"error": str(error)}) from None
         given = {name: item for name, item in value.items() if name != "name"}
@@ -200,13 +200,18 @@ class OneOf:
 
 def plugins(kind: str) -> list[Plugin]:
     """All plug-ins of `kind`, sorted by name."""
-    registry = REGISTRIES[kind]
-    return [registry.get(name) for name in registry.names()]
+    return [registry(kind).get(name) for name in registry(kind).names()]
+
+
+def registry(kind: str) -> Registry:
+    """The registry of `kind`, whose package need not have been imported yet."""
+    importlib.import_module(f"fedsim.{kind}")
+    return REGISTRIES[kind]
 
 
 def _rebuilt(kind: str, config: dict[str, Any]) -> Choice:
     parameters = {name: value for name, value in config.items() if name != "name"}
-    return REGISTRIES[kind].get(config["name"]).choose(parameters)
+    return registry(kind).get(config["name"]).choose(parameters)
 
 
 def _built(value: object) -> object:

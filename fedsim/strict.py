@@ -17,8 +17,8 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 """A whole number ≥ 1."""
 
-Pair = Annotated[tuple[int, int], StrictMode(False)]
-"""Two whole numbers, written as a list in YAML."""
+Pair = Annotated[tuple[Count, Count], StrictMode(False)]
+"""Two whole numbers ≥ 0, written as a list in YAML."""
 
 
 class Strict(BaseModel):

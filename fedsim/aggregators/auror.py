@@ -11,8 +11,7 @@ from fedsim.aggregators import aggregators
 from fedsim.strict import Positive, Share
 from fedsim.types import Aggregate, ServerView, State
 
-_CHUNK = 2**18
-"""So many values are clustered at once: a few MB of work space, whatever d is."""
+_CHUNK = 2**18  # values clustered at once: a few MB of work space, whatever d is
 
 
 @aggregators.stateful
@@ -70,25 +69,28 @@ def _observe(rows: Float[Tensor, "n f"], view: ServerView) -> State:
     ids = sorted({*known, *view.client_ids})
     place = {client: k for k, client in enumerate(ids)}
     sums = rows.new_zeros((len(ids), rows.shape[1]), dtype=torch.float64)
-    counts, rounds = sums.new_zeros(len(ids)), 1
+    counts, rounds = sums.new_zeros(len(ids)), torch.tensor(1)
     if view.state:
+        if (width := view.state["sums"].shape[1]) != (got := rows.shape[1]):
+            raise ValueError(f"auror: the state is of {width} coordinates; got rows of {got}")
         old = [place[client] for client in known]
         sums[old], counts[old] = view.state["sums"].to(sums), view.state["counts"].to(counts)
-        rounds += int(view.state["rounds"])
+        rounds += view.state["rounds"].cpu()
     now = [place[client] for client in view.client_ids]
     sums[now] += rows
     counts[now] += 1
-    return {"ids": torch.tensor(ids), "sums": sums, "counts": counts, "rounds": torch.tensor(rounds)}
+    return {"ids": torch.tensor(ids), "sums": sums, "counts": counts, "rounds": rounds}
 
 
 def _suspects(
     sums: Float[Tensor, "n f"], counts: Float[Tensor, " n"], alpha: float, tau: float
 ) -> Bool[Tensor, " n"]:
     """Which clients are in suspicious clusters of more than a share `tau` of the coordinates."""
-    n, width = len(sums), max(1, _CHUNK // len(sums))
+    n = len(sums)
     votes, indicative = sums.new_zeros(n), sums.new_zeros(())
     if n < 3:
         return votes > 0  # no cluster of one of two clients is smaller than n/2
+    width = max(1, _CHUNK // n)
     for start in range(0, sums.shape[1], width):
         values = (sums[:, start : start + width] / counts[:, None]).T.contiguous()
         gap, size, highest = _two_means(values)

@@ -149,17 +149,20 @@ def _placed(shorthands: Mapping[str, object]) -> Iterator[None]:
 
 def _finish(outcome: "Outcome", *, as_json: bool, quiet: bool) -> None:
     """Print what has been measured; exit 3 if a cell has failed."""
+    from fedsim import reporting
+
+    place = click.get_current_context().command_path
     cells = list(zip(outcome.labels, outcome.runs, strict=True))
     if as_json:
         summaries = [run.summary if run else None for run in outcome.runs]
         click.echo(json.dumps(summaries if outcome.sweep else summaries[0], indent=2))
     elif entries := [(labels, run.summary) for labels, run in cells if run]:
-        print_table(entries)
+        print_table(reporting.table(entries))
     if not quiet:
         for path in [*(run.path for run in outcome.runs if run), outcome.report]:
             click.echo(path, err=True)
     for labels, text in outcome.failures:
         cell = f"cell {label_text(labels)} failed" if labels else "failed"
-        click.echo(f"fedsim run: {cell}: {one_line(text)}", err=True)
+        click.echo(f"{place}: {cell}: {one_line(text)}", err=True)
     if outcome.failures:
         raise click.exceptions.Exit(3)

@@ -35,12 +35,14 @@ def tensors(source: DataSource, *, path: str, num_classes: Positive | None = Non
         raise broken(file, f"has no {', '.join(absent)}")
     for half in ("train", "test"):
         arrays[f"{half}_images"] = _images(file, f"{half}_images", arrays[f"{half}_images"])
-        _check_labels(file, f"{half}_labels", arrays[f"{half}_labels"])
+        arrays[f"{half}_labels"] = _labels(file, f"{half}_labels", arrays[f"{half}_labels"])
     train_images, train_labels, test_images, test_labels = (arrays[key] for key in KEYS)
     if train_images.shape[1:] != test_images.shape[1:]:
         shapes = f"{tuple(train_images.shape[1:])} and {tuple(test_images.shape[1:])}"
         raise broken(file, f"has training and test images of different shapes, {shapes}")
     k = num_classes or 1 + int(max(train_labels.max(), test_labels.max()))
+    if num_classes is None and k > len(train_labels) + len(test_labels):
+        raise broken(file, f"has the label {k - 1} among fewer images (or num_classes is missing)")
     return Dataset(
         checked(file, train_images, train_labels, k), checked(file, test_images, test_labels, k), k
     )
@@ -81,9 +83,10 @@ def _images(file: Path, key: str, images: Tensor) -> Tensor:
     return images
 
 
-def _check_labels(file: Path, key: str, labels: Tensor) -> None:
+def _labels(file: Path, key: str, labels: Tensor) -> Tensor:
     whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
     if labels.ndim != 1 or len(labels) == 0 or not whole:
         raise broken(
             file, f"has {key} {labels.dtype} {tuple(labels.shape)}, not whole numbers (N,)"
         )
+    return labels.long()

@@ -13,7 +13,7 @@ except ImportError:
 try:
     from flwr.supercore.run import Run
 except ImportError:
-    from flwr.common.typing import Run
+    from flwr.common.typing import Run  # type: ignore[no-redef, attr-defined]
 
 RUN_ID = 1
 

@@ -27,9 +27,12 @@ def order_message(model: ArrayRecord, order: Visit) -> Message:
 
 def read_order(message: Message, client: int) -> tuple[Visit, Tensor, Tensor]:
     """What a client is asked, with the global parameters and buffers."""
-    config = message.content["config"]
-    params, buffers = _tensors(message.content["model"])
-    return Visit(client, int(config["round"]), bool(config["acting"])), params, buffers
+    config = message.content.config_records["config"]
+    round_, acting = config["round"], config["acting"]
+    if not isinstance(round_, int) or not isinstance(acting, bool):
+        raise ValueError("an order needs a round and whether the client acts")
+    params, buffers = _tensors(message.content.array_records["model"])
+    return Visit(client, round_, acting), params, buffers
 
 
 def reply_message(reply: Reply, order: Message) -> Message:
@@ -53,18 +56,25 @@ def read_reply(message: Message, client: int) -> Reply:
         failed = "lost" if message.error.code == LOST else "raised"
         return Reply(client, None, None, 0, float("nan"), failed=failed)
     try:
-        update, buffers = _tensors(message.content["update"])
-        metrics = message.content["metrics"]
-        count, loss, seconds = (metrics[k] for k in ("num-examples", "loss", "seconds"))
+        update, buffers = _tensors(message.content.array_records["update"])
+        metrics = message.content.metric_records["metrics"]
+        loss, seconds = _number(metrics["loss"]), _number(metrics["seconds"])
+        count = metrics["num-examples"]
     except (KeyError, ValueError, TypeError):
         return Reply(client, None, None, 0, float("nan"), failed="malformed")
     if not isinstance(count, int):
-        return Reply(client, update, buffers, 0, float(loss), failed="bad_count")
-    return Reply(client, update, buffers, count, float(loss), float(seconds))
+        return Reply(client, update, buffers, 0, loss, failed="bad_count")
+    return Reply(client, update, buffers, count, loss, seconds)
 
 
 LOST = 8
 """Flower's error code of a client app that stopped responding."""
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise ValueError(f"expected a number; got {value!r}")
+    return float(value)
 
 
 def _tensors(record: ArrayRecord) -> tuple[Tensor, Tensor]:

@@ -29,9 +29,11 @@ class RayPool:
 
     def run(self, messages: Sequence[Message]) -> list[Message]:
         """One reply for each message; a free actor takes the next portion."""
-        model = self._ray.put(messages[0].content["model"])
+        model = self._ray.put(messages[0].content.array_records["model"])
         waiting = [pack(chunk)[1] for chunk in reversed(chunks(messages, len(self._actors)))]
-        free, busy, replies = list(self._actors), {}, []
+        free = list(self._actors)
+        replies: list[Message] = []
+        busy: dict[Any, Any] = {}
         while waiting or busy:
             while waiting and free:
                 actor = free.pop()

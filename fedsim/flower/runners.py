@@ -108,7 +108,8 @@ def chunks(messages: Sequence[Message], workers: int) -> list[Sequence[Message]]
 
 def pack(chunk: Sequence[Message]) -> tuple[ArrayRecord, list[Message]]:
     """The model once, and the messages without it."""
-    return chunk[0].content["model"], [_light(message) for message in chunk]
+    model = chunk[0].content.array_records["model"]
+    return model, [_light(message) for message in chunk]
 
 
 def run_chunk(model: ArrayRecord, messages: list[Message]) -> list[Message]:
@@ -119,7 +120,7 @@ def run_chunk(model: ArrayRecord, messages: list[Message]) -> list[Message]:
 
 
 def _light(message: Message) -> Message:
-    content = RecordDict({"config": message.content["config"]})
+    content = RecordDict({"config": message.content.config_records["config"]})
     metadata = message.metadata
     light = Message(content, dst_node_id=metadata.dst_node_id, message_type=metadata.message_type)
     set_message_id(light, metadata.message_id)

@@ -12,7 +12,7 @@ from fedsim.strict import Positive
 @metrics.declare(higher_is_better=True, bounds=(0.0, 1.0))
 def accuracy_per_class(
     logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"], *, num_classes: Positive | None = None
-) -> Float[Tensor, " k"]:
+) -> Float[Tensor, " classes"]:
     """The share of right predictions among the rows of each class; NaN for a class without rows.
 
     `num_classes=None` takes as many classes as there are logits.

@@ -96,7 +96,7 @@ def _overlaid(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
 
 def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
     """A small panel for each series with all its measures."""
-    columns = min((4, 3, 5), key=lambda n: -len(series) % n)
+    columns = min((4, 3) if len(series) <= 12 else (5, 4), key=lambda n: -len(series) % n)
     height = ceil(len(series) / columns)
     texts = [style.shorten(one.text, 88 // columns) for one in series]
     tall = max(text.count("\n") + 1 for text in texts)
@@ -112,11 +112,11 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
             handles |= _twin(axes, one.twins.get(measure.key), measure.colour)
             if found := one.curves.get(measure.key):
                 line, band = _line(axes, _thinned(found), measure, measure.colour)
-                handles |= {measure.title.removesuffix(" (%)"): line, **band}
+                handles = {measure.title.removesuffix(" (%)"): line} | handles | band
     for axes in panels[len(series) :]:
         axes.set_visible(False)
     for position, axes in enumerate(panels[: len(series)]):
-        style.rounds_axis(axes, *_ends(series), label=False, ticks=4)
+        style.rounds_axis(axes, *_ends(series), label=False, ticks=5)
         axes.tick_params(labelbottom=position + columns >= len(series))
     drawing.supxlabel("round", fontsize=8)
     drawing.supylabel("share (%)", fontsize=8)
@@ -127,7 +127,7 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
 def _thinned(found: Curve) -> Curve:
     """At most a hundred rounds: a small panel cannot show more."""
     step = ceil(len(found.rounds) / FINE)
-    kept = range(len(found.rounds) - 1, -1, -step)[::-1]
+    kept = sorted({0, *range(len(found.rounds) - 1, -1, -step)})
     return Curve(
         [found.rounds[i] for i in kept], [found.mean[i] for i in kept],
         [found.half[i] for i in kept],
@@ -153,7 +153,9 @@ def _line(
     low = [max(-3, value - 100 * half) for value, half in zip(mean, found.half, strict=True)]
     high = [min(103, value + 100 * half) for value, half in zip(mean, found.half, strict=True)]
     axes.fill_between(found.rounds, low, high, color=colour, alpha=0.16, linewidth=0)
-    return line, {"95 % interval of the mean over seeds": Patch(color=style.FAINT, alpha=0.3)}
+    return line, {
+        "95 % interval of the mean over seeds": Patch(color=style.FAINT, alpha=0.3, linewidth=0)
+    }
 
 
 def _twin(axes: Axes, found: Curve | None, colour: str) -> dict[str, Any]:

@@ -65,8 +65,9 @@ def styled() -> AbstractContextManager[None]:
     """The settings in force while a figure is drawn; nothing stays behind."""
     import matplotlib as mpl
 
-    settings: Any = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
-    return mpl.rc_context({**settings, **_RC})
+    default = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
+    settings: Any = default | _RC
+    return mpl.rc_context(settings)
 
 
 def sheet(height: float, width: float = WIDTH) -> Figure:

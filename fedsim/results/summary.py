@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsim.results.detection import acting_rounds, detection
-from fedsim.results.files import Record
+from fedsim.results.files import Record, plain
 from fedsim.results.flags import Evidence, raised
 
 _TWIN_SCORES = ("hash", "accuracy", "attack_success_rate")
@@ -31,7 +31,7 @@ def summarize(  # noqa: PLR0913  a key of summary.json each, or what it is compu
     certified: Mapping[str, Any] | None = None,
     twin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The object of summary.json. What does not apply is None.
+    """The object of summary.json, as it is written. What does not apply, NaN too, is None.
 
     `rounds` starts with round 0. `last_attack_round` is the last round in which the adversary may
     act (`num_rounds` for a schedule without end), None without an adversary that has clients.
@@ -40,7 +40,7 @@ def summarize(  # noqa: PLR0913  a key of summary.json each, or what it is compu
     last = rounds[-1]
     end = None if last_attack_round is None else min(last_attack_round, num_rounds)
     evidence = Evidence(rounds, clients, num_classes, end, assumed, twin, flag_rounds)
-    return {
+    summary = {
         "name": name,
         "hash": hash,
         "seed": seed,
@@ -60,6 +60,7 @@ def summarize(  # noqa: PLR0913  a key of summary.json each, or what it is compu
         "seconds": seconds,
         "parameters_sha256": parameters_sha256,
     }
+    return dict(plain(summary))
 
 
 def against_twin(last: Record, twin: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 if TYPE_CHECKING:
-    from fedsim.scenario.schema import Adversary, Scenario
+    from fedsim.scenario.adversary import Adversary
+    from fedsim.scenario.schema import Scenario
 
 Problem = tuple[tuple[str | int, ...], str]
 
@@ -138,9 +139,9 @@ def _within(scenario: "Scenario", adversary: "Adversary") -> Iterator[Problem]:
     for k, round in enumerate(schedule.rounds or []):
         if round > end:
             yield (*place, "rounds", k), f"must be at most rounds, {end}; got {round}."
-    for key, round in (("first", schedule.first), ("last", schedule.last)):
-        if round is not None and round > end:
-            yield (*place, key), f"must be at most rounds, {end}; got {round}."
+    for key, bound in (("first", schedule.first), ("last", schedule.last)):
+        if bound is not None and bound > end:
+            yield (*place, key), f"must be at most rounds, {end}; got {bound}."
     if schedule.last is not None and schedule.last < schedule.first:
         yield (
             (*place, "last"),
@@ -175,10 +176,10 @@ def _means(scenario: "Scenario", adversary: "Adversary") -> Iterator[Problem]:
             )
     if adversary.poison is None:
         return
-    needed = adversary.poison.plugin.facts.get("min_attackers", 1)
-    if 0 < scenario.num_malicious < needed:
+    fewest: int = adversary.poison.plugin.facts.get("min_attackers", 1)
+    if 0 < scenario.num_malicious < fewest:
         yield (
             ("adversary", "poison"),
-            f"'{adversary.poison.name}' needs at least {needed} attackers; "
+            f"'{adversary.poison.name}' needs at least {fewest} attackers; "
             f"got {scenario.num_malicious}.",
         )

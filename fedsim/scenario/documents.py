@@ -7,7 +7,7 @@ from typing import Any
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario.schema import Scenario
-from fedsim.scenario.yaml12 import MAX_DEPTH, MAX_NODES, MAX_TEXT, Where, YamlError, read
+from fedsim.scenario.yaml12 import MAX_DEPTH, MAX_NODES, MAX_TEXT, Where, YamlError, flow, read
 
 MAX_BYTES = 1_000_000
 MAX_MESSAGE = 500
@@ -45,7 +45,7 @@ class Document:
         """The error `text` at `path`, in one line."""
         inside = self.where(path)
         shown = tuple(part for part in path if isinstance(part, str) or part in inside)
-        return told(self.place(inside), shown, text)
+        return told(self.place(path), shown, text)
 
 
 def child(node: Any, part: str | int) -> str | int | None:
@@ -82,7 +82,7 @@ def document(source: Path | str | Mapping[str, Any] | Scenario) -> Document:
         return Document(plain(source, "scenario"), {(): "scenario"})
     if not isinstance(source, str | Path):
         raise told("scenario", (), f"must be a path or a mapping; got {type(source).__name__}.")
-    file = str(source)
+    file = str(source) or "."
     text = _text(file)
     try:
         tree, marks = read(text)
@@ -92,7 +92,7 @@ def document(source: Path | str | Mapping[str, Any] | Scenario) -> Document:
     if tree is None:
         raise told(places[()], (), "is empty. Write name, rounds, model and clients at least.")
     if not isinstance(tree, dict):
-        raise told(places[()], (), f"must be a mapping of keys; got a {type(tree).__name__}.")
+        raise told(places[()], (), f"must be a mapping; got {flow(tree)}.")
     return Document(tree, places, Path(file).resolve().parent)
 
 

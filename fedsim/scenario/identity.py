@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ def plain(value: Any, name_of: Callable[[Choice], str]) -> Any:
         case Choice():
             return {"name": name_of(value), **plain(dict(value.parameters), name_of)}
         case Strict():
-            return _flat({name: plain(item, name_of) for name, item in value})
+            return section(value, name_of)
         case Mapping():
             return {key: plain(item, name_of) for key, item in value.items()}
         case list() | tuple():
@@ -31,14 +31,15 @@ def plain(value: Any, name_of: Callable[[Choice], str]) -> Any:
     return value
 
 
-def _flat(section: dict[str, Any]) -> dict[str, Any]:
-    """The two sections whose YAML form is not the model's: `model` and `schedule`."""
-    if "network" in section:
-        return {**section.pop("network"), **section}
-    if "every" in section:
-        unused = ("rounds",) if section["rounds"] is None else ("first", "last", "every")
-        return {key: item for key, item in section.items() if key not in unused}
-    return section
+def section(value: Strict, name_of: Callable[[Choice], str]) -> dict[str, Any]:
+    """As `plain`. The YAML form of two sections is not the model's: `model` and `schedule`."""
+    keys = {name: plain(item, name_of) for name, item in value}
+    if "network" in keys:
+        return {**keys.pop("network"), **keys}
+    if "every" in keys:
+        unused = ("rounds",) if keys["rounds"] is None else ("first", "last", "every")
+        return {key: item for key, item in keys.items() if key not in unused}
+    return keys
 
 
 def choices(value: Any) -> Iterator[Choice]:
@@ -71,7 +72,7 @@ def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
         path, colon, function = choice.name.rpartition(":")
         return f"{digests[path]}:{function}" if colon else choice.name
 
-    tree = plain(scenario, name_of)
+    tree = section(scenario, name_of)
     del tree["name"]
     for key in _WHERE_IT_RUNS:
         del tree["engine"][key]
@@ -84,3 +85,8 @@ def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def sweep_hash(hashes: Iterable[str]) -> str:
+    """Eight hex digits for the cells of a sweep in their order."""
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The cells of a scenario with a `matrix`: every combination of its values, the last key fastest."""
+"""The cells of a `matrix`: every combination of its values, the last key fastest."""
 
 import copy
 import itertools

@@ -1,15 +1,12 @@
 """YAML as scenarios use it: 1.2 scalars, no tags, no merge keys, every value with its place."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Where = tuple[str | int, ...]
-Place = Callable[[int, int], str]
-"""(line, column), both from 1 → the text that begins an error."""
 
 MAX_DEPTH = 64
 MAX_NODES = 50_000
@@ -43,40 +40,31 @@ class YamlError(Exception):
 class _Loader(yaml.SafeLoader):
     """PyYAML's parser with 1.2 scalars and bounds on depth and size."""
 
-    yaml_implicit_resolvers = {}
     depth = nodes = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         """Refuse what is too deep or too large before it is built."""
         self.depth, self.nodes = self.depth + 1, self.nodes + 1
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.depth > MAX_DEPTH:
             raise YamlError(f"is nested deeper than {MAX_DEPTH}.", mark.line + 1, mark.column + 1)
         if self.nodes > MAX_NODES:
             raise YamlError(f"has over {MAX_NODES} values.", mark.line + 1, mark.column + 1)
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.1 or 1.2 readers would not take as text."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Write everything out."""
-        return True
-
-
+_Loader.yaml_implicit_resolvers = {}
 for _name, (_pattern, _starts) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, _starts)
-    _Dumper.add_implicit_resolver(_TAG + _name, _pattern, _starts)
 
 
 def read(text: str) -> tuple[Any, dict[Where, tuple[int, int]]]:
     """The value of a YAML text and the (line, column) of every key in it; YamlError if bad."""
     _printable(text)
     try:
-        node = _Loader(text).get_single_node()  # type: ignore[no-untyped-call]
+        node = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -88,11 +76,6 @@ def read(text: str) -> tuple[Any, dict[Where, tuple[int, int]]]:
     tree = _Tree()
     value = tree.build(node, ())
     return value, {**tree.places, (): (1, 1)}
-
-
-def dump(value: Any) -> str:
-    """`value` as YAML that `read` reads back as it was."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def flow(value: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fedsim.errors import DataError, ScenarioProblem
+from fedsim.errors import DataError, UnplacedError
 from fedsim.registry import Choice
 from fedsim.scenario import Scenario
 from fedsim.seeding import generator, seeded
@@ -45,14 +45,19 @@ class Federation:
         data = replace(self.data, train=self.data.train.to(device), test=self.data.test.to(device))
         chosen = self.chosen and self.chosen.to(device)
         root = self.root and self.root.to(device)
-        probe = self.probe and Probe(*(t if t is None else t.to(device) for t in self.probe))
+        probe = self.probe and _probe_to(self.probe, device)
         return replace(self, data=data, chosen=chosen, root=root, probe=probe, device=device)
+
+
+def _probe_to(probe: Probe, device: torch.device) -> Probe:
+    truth = None if probe.truth is None else probe.truth.to(device)
+    return Probe(probe.images.to(device), probe.expected.to(device), truth)
 
 
 def prepare(scenario: Scenario, source: DataSource) -> Federation:
     """Load the data, split it, let the poison choose, and check all of it against the scenario.
 
-    Raises: ScenarioProblem where the data and the scenario do not fit.
+    Raises: UnplacedError where the data and the scenario do not fit.
     """
     data = load_data(scenario, source)
     root_ids, rest = split_root(scenario, data.train.labels)
@@ -81,7 +86,7 @@ def pick_device(scenario: Scenario) -> torch.device:
     """The device of `engine.device`; `auto` takes CUDA where there is one."""
     wanted = scenario.engine.device
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ScenarioProblem(("engine", "device"), "no CUDA device is available. Use auto or cpu")
+        raise UnplacedError(("engine", "device"), "no CUDA device is available. Use auto or cpu")
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
@@ -93,7 +98,7 @@ def load_data(scenario: Scenario, source: DataSource) -> Dataset:
     try:
         data: Dataset = scenario.data.dataset.build()(source)
     except (DataError, ValueError) as error:
-        raise ScenarioProblem(where, str(error)) from error
+        raise UnplacedError(where, str(error)) from error
     return data
 
 
@@ -109,7 +114,7 @@ def split_root(scenario: Scenario, labels: Tensor) -> tuple[Tensor | None, Tenso
             f"takes {count} of {total} training images; at least one and at most "
             f"{total - scenario.clients.total} can be spared with {scenario.clients.total} clients"
         )
-        raise ScenarioProblem(("server", "root_data"), text)
+        raise UnplacedError(("server", "root_data"), text)
     order = torch.randperm(total, generator=generator(scenario.seed, "root"))
     return order[:count].sort().values, order[count:].sort().values
 
@@ -122,7 +127,7 @@ def split_clients(scenario: Scenario, labels: Tensor, available: Tensor) -> tupl
             labels[available], scenario.clients.total, generator(scenario.seed, "partition")
         )
     except ValueError as error:
-        raise ScenarioProblem(("data", "partition"), str(error)) from error
+        raise UnplacedError(("data", "partition"), str(error)) from error
     return tuple(available[part] for part in parts)
 
 
@@ -137,7 +142,7 @@ def select(scenario: Scenario, labels: Tensor, clients: Sequence[Tensor]) -> Sel
             labels, clients, generator(scenario.seed, "select"), **poison.arguments
         )
     except ValueError as error:
-        raise ScenarioProblem(POISON, str(error)) from error
+        raise UnplacedError(POISON, str(error)) from error
     return chosen
 
 
@@ -153,9 +158,9 @@ def build_probe(scenario: Scenario, data: Dataset, held_out: Split | None) -> Pr
             test.images, test.labels, view, **poison.arguments
         )
     except ValueError as error:
-        raise ScenarioProblem(POISON, str(error)) from error
+        raise UnplacedError(POISON, str(error)) from error
     if probe is not None and len(probe.images) == 0:
-        raise ScenarioProblem(POISON, "leaves no test image to measure attack success on")
+        raise UnplacedError(POISON, "leaves no test image to measure attack success on")
     return probe
 
 
@@ -166,7 +171,7 @@ def build_model(scenario: Scenario, data: Dataset) -> nn.Module:
         try:
             model: nn.Module = network.build()(data.shape, data.num_classes)
         except ValueError as error:
-            raise ScenarioProblem(("model",), str(error)) from error
+            raise UnplacedError(("model",), str(error)) from error
     if scenario.model.weights is not None:
         _load_weights(model, Path(scenario.model.weights))
     if scenario.model.normalize:
@@ -180,6 +185,9 @@ class Normalized(nn.Module):
 
     The constants are not part of the state dict, so they are neither trained nor aggregated.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
@@ -201,7 +209,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         text = str(error).splitlines()[0]
-        raise ScenarioProblem(("model", "weights"), f"{path} does not fit: {text}") from error
+        raise UnplacedError(("model", "weights"), f"{path} does not fit: {text}") from error
 
 
 def _try_out(federation: Federation) -> None:
@@ -209,14 +217,14 @@ def _try_out(federation: Federation) -> None:
     scenario = federation.scenario
     for client, indices in enumerate(federation.clients):
         if len(indices) == 0:
-            raise ScenarioProblem(("data", "partition"), f"leaves client {client} without data")
+            raise UnplacedError(("data", "partition"), f"leaves client {client} without data")
     model = federation.build_model()
     with torch.no_grad():
         logits = model(federation.data.train.take(torch.tensor([0, 1])).images)
     expected = (2, federation.data.num_classes)
     if logits.shape != expected:
         text = f"returns {tuple(logits.shape)} for two images; must be {expected}"
-        raise ScenarioProblem(("model",), text)
+        raise UnplacedError(("model",), text)
     poison = scenario.adversary and scenario.adversary.poison
     if poison:
         _try_poison(federation, poison)
@@ -232,6 +240,6 @@ def _try_poison(federation: Federation, poison: Choice) -> None:
     try:
         images, labels = poison.build()(sample.images, sample.labels, view)
     except ValueError as error:
-        raise ScenarioProblem(POISON, str(error)) from error
+        raise UnplacedError(POISON, str(error)) from error
     if images.shape[1:] != sample.images.shape[1:] or len(images) != len(labels):
-        raise ScenarioProblem(POISON, "returns images or labels of another shape")
+        raise UnplacedError(POISON, "returns images or labels of another shape")

@@ -18,7 +18,7 @@ def dba(
     *,
     size: Positive,
     gap: Count | Pair,
-    shift: Count | Pair,
+    shift: Count | Pair = 0,
     thickness: Positive = 1,
     part: Part | None = None,
 ) -> Float[Tensor, "b c h w"]:

@@ -1,5 +1,6 @@
 """The same numbers from every engine and any number of workers, bit for bit on the CPU."""
 
+import gc
 import os
 
 import pytest
@@ -71,11 +72,14 @@ def test_two_worker_processes_give_the_same_bits(sequential, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files and processes to the
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # collector
 def test_ray_gives_the_same_bits(sequential, tmp_path):
     ray = pytest.importorskip("ray")
     assert not ray.is_initialized()
     assert play(tmp_path, name="ray", workers=2) == sequential
     assert not ray.is_initialized()
+    gc.collect()
 
 
 def test_another_working_directory_and_hash_seed_change_nothing(sequential, tmp_path, monkeypatch):

@@ -70,6 +70,15 @@ def test_the_seed_decides_which_clients_and_which_half():
     assert len(drawn) == 5
 
 
+def test_the_half_is_drawn_not_cut():
+    halves = {
+        tuple(select(torch.full((20,), 7), [torch.arange(20)], seed).train.tolist())
+        for seed in range(5)
+    }
+    assert len(halves) == 5
+    assert tuple(range(10)) not in {tuple(sorted(half)) for half in halves}
+
+
 def test_every_holder_may_be_drawn():
     labels = torch.full((40,), 7)
     clients = list(torch.arange(40).chunk(10))

@@ -28,7 +28,7 @@ def test_versions_and_machine():
 def test_a_package_that_is_not_there(monkeypatch):
     from importlib.metadata import PackageNotFoundError
 
-    import fedsim.results.environment as module
+    module = sys.modules["fedsim.results.environment"]  # the package has a function of that name
 
     def absent(package):
         raise PackageNotFoundError(package)
@@ -51,6 +51,9 @@ def test_the_name_of_the_gpu():
 
 
 def test_results_import_neither_torch_nor_flower():
-    code = "import sys, fedsim.results; print([m for m in ('torch', 'flwr', 'ray') if m in sys.modules])"
+    code = (
+        "import sys, fedsim.results;"
+        "print([name for name in ('torch', 'flwr', 'ray') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -148,3 +148,11 @@ def test_a_wrong_cell_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="has a status that is none of"):
         write_sweep(tmp_path / "s", name="s", hash="h", scenario={}, cells=[cell])
     assert not (tmp_path / "s").exists()
+
+
+def test_figures_are_drawn_by_the_reports(sweep, monkeypatch):
+    import fedsim.reporting
+
+    monkeypatch.setattr(fedsim.reporting, "figure", lambda drawn: drawn, raising=False)
+    assert sweep.runs[0].figure() is sweep.runs[0]
+    assert sweep.figure() == sweep.runs

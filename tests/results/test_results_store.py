@@ -162,6 +162,14 @@ def test_a_checkpoint_comes_back(unfinished):
     assert found["rule"]["ids"] == [1, 2]
 
 
+def test_a_checkpoint_reaches_the_disk_after_the_records(unfinished, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    unfinished.save_checkpoint({"round": 2})
+    files = ["clients.jsonl", "rounds.jsonl", "checkpoint.pt"]
+    assert synced == [(unfinished.path / name).stat().st_ino for name in files]
+
+
 def test_no_checkpoint(tmp_path, finished):
     assert RunFolder(tmp_path / "nowhere").load_checkpoint() is None
     assert finished.load_checkpoint() is None
@@ -321,7 +329,7 @@ def test_unreadable_folders(tmp_path, finished):
             finished.summary()
         assert str(error.value).startswith(f"{finished.path / 'summary.json'}: is not ")
     (finished.path / "scenario.yaml").write_text("a: [")
-    with pytest.raises(InputError, match="scenario.yaml: is not a scenario"):
+    with pytest.raises(InputError, match=r"scenario\.yaml: is not a scenario"):
         finished.scenario()
 
 

@@ -7,11 +7,26 @@ from result_records import client_record, round_record, summary_of
 
 from fedsim.results.summary import durability
 
-KEYS = (
-    "name hash seed engine device rounds accuracy accuracy_per_class attack_success_rate "
-    "robust_accuracy detection clean_twin durability certified failures flags seconds "
-    "parameters_sha256"
-).split()
+KEYS = [
+    "name",
+    "hash",
+    "seed",
+    "engine",
+    "device",
+    "rounds",
+    "accuracy",
+    "accuracy_per_class",
+    "attack_success_rate",
+    "robust_accuracy",
+    "detection",
+    "clean_twin",
+    "durability",
+    "certified",
+    "failures",
+    "flags",
+    "seconds",
+    "parameters_sha256",
+]
 
 
 def curve(*rates):
@@ -110,6 +125,12 @@ def test_the_twin_and_the_drop():
     }
     unmeasured = summary_of(rounds, [], twin={**twin, "accuracy": None})["clean_twin"]
     assert unmeasured["accuracy_drop"] is None
+
+
+def test_an_undefined_number_is_null():
+    rounds = [round_record(0, 0.1), round_record(1, 0.9)]
+    summary = summary_of(rounds, [], accuracy_per_class=(0.5, float("nan")))
+    assert summary["accuracy_per_class"] == [0.5, None]
 
 
 def test_a_summary_is_json():

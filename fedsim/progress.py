@@ -1,0 +1,40 @@
+"""What a run tells while it runs, to whoever listens."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """A listener. All calls come from the process that started the run."""
+
+    def cell_started(
+        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
+    ) -> None:
+        """Cell `index` of `count` (from 0) begins: `done_rounds` of its `rounds` are there."""
+
+    def round_done(self, record: Mapping[str, Any]) -> None:
+        """A round was closed; `record` has the keys of a line of rounds.jsonl."""
+
+    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
+        """Cell `index` is finished (`reused`: it was before); without a summary it has failed."""
+
+    def message(self, text: str) -> None:
+        """Something to read now, in one line."""
+
+
+class Silence:
+    """A listener that says nothing."""
+
+    def cell_started(
+        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
+    ) -> None:
+        """Say nothing."""
+
+    def round_done(self, record: Mapping[str, Any]) -> None:
+        """Say nothing."""
+
+    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
+        """Say nothing."""
+
+    def message(self, text: str) -> None:
+        """Say nothing."""

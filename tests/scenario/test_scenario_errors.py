@@ -1,0 +1,5 @@
+"""Every error line, verbatim."""
+
+import pytest
+from conftest_scenario import MINIMAL
+
