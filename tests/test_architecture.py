@@ -26,7 +26,10 @@ LAYERS = [
     {"simulation"},
     {"flower"},
     {"results", "reporting", "evaluation"},
-    {"execution", "api", "library", "arguments", "testing", "bench", "cli", "__main__"},
+    {
+        *("progress", "execution", "api", "library", "arguments", "testing", "bench", "cli"),
+        "__main__",
+    },
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 PLUGINS = 1  # the layer whose packages do not know one another

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fedsim.cli.exits import one_line
-from fedsim.cli.files import write_page
+from fedsim.cli.files import written
 
 SCENARIO = click.Path(path_type=Path)
 
@@ -57,4 +57,5 @@ def preview(scenario: Path, page: Path | None) -> None:
     for line in shown.lines:
         click.echo(line)
     if page:
-        write_page(page, shown.html)
+        with written(page):
+            page.write_text(shown.html, encoding="utf-8")

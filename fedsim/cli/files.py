@@ -1,16 +1,19 @@
 """Files that a command writes where the user says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write `text` to `path` and name it on stderr; InputError if it cannot be written."""
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Name `path` on stderr once it is written in the block; InputError if it cannot be."""
     from fedsim.errors import InputError
 
     try:
-        path.write_text(text, encoding="utf-8")
+        yield
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from error
     click.echo(path, err=True)

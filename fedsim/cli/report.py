@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from fedsim.cli.files import write_page
+from fedsim.cli.files import written
+from fedsim.cli.tables import print_table
 
 
 @click.command()
@@ -20,13 +21,19 @@ from fedsim.cli.files import write_page
     "page",
     type=click.Path(path_type=Path),
     metavar="page.html",
-    help="Where to write it; by default the report.html of the one folder, or of this one.",
+    help="Where to write it; else report.html, in the folder if it is one, here if several.",
 )
 def report(folders: tuple[Path, ...], page: Path | None) -> None:
     """Write one page about runs and sweeps, and print the scores."""
-    from fedsim import results
-    from fedsim.cli.tables import print_table
+    from fedsim import reporting
+    from fedsim.reporting.labels import labelled
+    from fedsim.results import Sweep, load
 
-    entries = [entry for folder in folders for entry in results.load(folder)]
-    print(entries, page, print_table)
-    write_page(page or Path(), "")
+    sources = [load(folder) for folder in folders]
+    page = page or (folders[0] if len(folders) == 1 else Path()) / "report.html"
+    with written(page):
+        reporting.report(sources, page)
+    runs = [run for one in sources for run in (one.runs if isinstance(one, Sweep) else [one])]
+    if runs:
+        pairs = zip(labelled(runs), runs, strict=True)
+        print_table(reporting.table([(labels, run.summary) for labels, run in pairs]))

@@ -1,6 +1,7 @@
 """From an owner per sample to one sorted index tensor per client, and shares that sum to one."""
 
 import heapq
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -21,22 +22,32 @@ def require_samples(labels: Int[Tensor, " n"], num_clients: int, min_size: int =
 def by_owner(owner: Int[Tensor, " n"], num_clients: int, min_size: int = 1) -> list[Tensor]:
     """The sorted indices of each client, where sample i belongs to client `owner[i]`.
 
-    A client below `min_size` gets samples one by one from the client that is the largest then:
-    poor clients lowest id first, among equally large ones the lowest id gives, lowest index first.
+    A client below `min_size` is filled up by `moves`; a giver gives its lowest index.
     """
     sizes = owner.bincount(minlength=num_clients).tolist()
     parts = list(torch.split(owner.argsort(stable=True), sizes))
+    moved: dict[int, list[Tensor]] = {}
+    for giver, receiver in moves(sizes, min_size):
+        moved.setdefault(receiver, []).append(parts[giver][:1])
+        parts[giver] = parts[giver][1:]
+    for receiver, samples in moved.items():
+        parts[receiver] = torch.cat([parts[receiver], *samples]).sort().values
+    return parts
+
+
+def moves(sizes: list[int], min_size: int) -> Iterator[tuple[int, int]]:
+    """(giver, receiver) of each sample to move until nobody is below `min_size`.
+
+    The poor receive in order of their ids; the giver is always the largest client at that moment,
+    of equally large ones the lowest id.
+    """
     rich = [(-size, client) for client, size in enumerate(sizes) if size > min_size]
     heapq.heapify(rich)
-    for client in (client for client, size in enumerate(sizes) if size < min_size):
-        moved = []
-        for _ in range(min_size - sizes[client]):
+    for receiver, has in enumerate(sizes):
+        for _ in range(min_size - has):
             size, giver = rich[0]
             heapq.heapreplace(rich, (size + 1, giver))
-            moved.append(parts[giver][:1])
-            parts[giver] = parts[giver][1:]
-        parts[client] = torch.cat([parts[client], *moved]).sort().values
-    return parts
+            yield giver, receiver
 
 
 def dirichlet_shares(alpha: float, count: int, generator: torch.Generator) -> Float[Tensor, " k"]:
@@ -54,5 +65,4 @@ def dirichlet_shares(alpha: float, count: int, generator: torch.Generator) -> Fl
 def whole_counts(shares: Float[Tensor, " k"], total: int) -> Int[Tensor, " k"]:
     """Whole numbers that sum to `total`, each at most 1 away from `shares · total`."""
     bounds = (shares.cumsum(dim=0) * total).round().long()
-    bounds[-1] = total
     return bounds.diff(prepend=bounds.new_zeros(1))

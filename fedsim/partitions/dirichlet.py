@@ -29,8 +29,8 @@ def dirichlet(
     Paper: Bagdasaryan et al., AISTATS 2020, arXiv:1807.00459; Yurochkin et al., ICML 2019,
         arXiv:1905.12022.
     Differs: nothing is drawn again until it fits and nothing is balanced; a client below `min_size`
-        is filled up from the largest client, which alone departs from the drawn shares. Counts are
-        rounded so that every sample has exactly one owner. Hsu et al. (2019, arXiv:1909.06335) draw
+        is filled up with the lowest indices of the largest client, and only these two depart from
+        the drawn shares. Counts are rounded so that every sample has exactly one owner. Hsu et al. (2019, arXiv:1909.06335) draw
         the mixture of classes per client and give all clients one size; here sizes vary.
     Raises: ValueError if there are fewer than `min_size` samples per client.
 

@@ -8,7 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from fedsim.partitions import partitions
-from fedsim.partitions._owners import by_owner, dirichlet_shares, require_samples, whole_counts
+from fedsim.partitions._owners import (
+    by_owner,
+    dirichlet_shares,
+    moves,
+    require_samples,
+    whole_counts,
+)
 from fedsim.strict import Positive
 
 
@@ -28,7 +34,7 @@ def quantity_skew(
 
     Paper: Li et al., ICDE 2022, arXiv:2102.02079.
     Differs: nothing is drawn again until it fits; a client below `min_size` is filled up from the
-        largest client.
+        largest client before samples are drawn, so mixtures stay as they are.
     Raises: ValueError if there are fewer than `min_size` samples per client.
 
     >>> seeded = torch.Generator().manual_seed(0)
@@ -37,5 +43,8 @@ def quantity_skew(
     """
     require_samples(labels, num_clients, min_size)
     counts = whole_counts(dirichlet_shares(alpha, num_clients, generator), len(labels))
+    for giver, receiver in moves(counts.tolist(), min_size):
+        counts[giver] -= 1
+        counts[receiver] += 1
     owner = torch.arange(num_clients).repeat_interleave(counts)
-    return by_owner(owner[torch.randperm(len(labels), generator=generator)], num_clients, min_size)
+    return by_owner(owner[torch.randperm(len(labels), generator=generator)], num_clients)

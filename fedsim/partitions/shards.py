@@ -32,9 +32,8 @@ def shards(
     """
     require_samples(labels, num_clients)
     num_shards = num_clients * per_client
-    holder = (torch.arange(num_shards) % num_clients)[
-        torch.randperm(num_shards, generator=generator)
-    ]
+    shuffled = torch.randperm(num_shards, generator=generator)
+    holder = shuffled % num_clients
     owner = torch.empty(len(labels), dtype=torch.long)
     shard = torch.arange(len(labels)) * num_shards // len(labels)
     owner[labels.argsort(stable=True)] = holder[shard]

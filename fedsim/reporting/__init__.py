@@ -1,1 +1,21 @@
-"""."""
+"""What people look at: the score table, figures, and one self-contained page."""
+
+from fedsim.reporting.figures import figure
+from fedsim.reporting.page import html, report
+from fedsim.reporting.story import story
+from fedsim.reporting.style import save, svg
+from fedsim.reporting.table import csv, latex, markdown, plain, table
+
+__all__ = [
+    "csv",
+    "figure",
+    "html",
+    "latex",
+    "markdown",
+    "plain",
+    "report",
+    "save",
+    "story",
+    "svg",
+    "table",
+]

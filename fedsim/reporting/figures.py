@@ -20,8 +20,8 @@ OVERLAID = len(style.CYCLE)
 TWINS = 3
 """Up to this many overlaid runs show their clean twins."""
 
-FINE = 100
-"""Points of a curve in a small panel."""
+FINE = 60
+"""Points of a curve in a small panel, which could not show more."""
 
 PANEL = 1.75
 """Inches: the height of a panel with up to a handful of lines."""
@@ -125,7 +125,7 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
 
 
 def _thinned(found: Curve) -> Curve:
-    """At most a hundred rounds: a small panel cannot show more."""
+    """Every k-th round of a long curve, its ends included."""
     step = ceil(len(found.rounds) / FINE)
     kept = sorted({0, *range(len(found.rounds) - 1, -1, -step)})
     return Curve(

@@ -38,9 +38,12 @@ def _rules(rows: Sequence[Row]) -> str:
     plain = [row for row in rows if is_plain_mean(row.labels)]
     base = plain[0] if plain else max(rows, key=_success)
     reached = percent(base.scores["attack_success_rate"], unit=True)
-    if _lower(base) >= WORKS:
+    if _lower(base) >= WORKS or (plain and _lower(base) > _allowed(base)):
         others = [row for row in rows if row is not base]
-        return f"The attack works against {name(base)} ({reached} success); {_held(others, base)}."
+        works = "works" if _lower(base) >= WORKS else "works in part"
+        return (
+            f"The attack {works} against {name(base)} ({reached} success); {_held(others, base)}."
+        )
     if plain:
         return (
             f"Against {name(base)} the attack reaches only {reached} success, "
@@ -162,10 +165,13 @@ def _upper(row: Row) -> float:
     return score.high if score else 1.0
 
 
+def _allowed(row: Row) -> float:
+    """The success that still counts as held: little, or no more than without an attack."""
+    return max(HELD, (row.value("twin_success") or 0.0) + 0.05)
+
+
 def _holds(row: Row) -> bool:
-    twin = row.value("twin_success")
-    allowed = HELD if twin is None else max(HELD, twin + 0.05)
-    return _upper(row) <= allowed
+    return _upper(row) <= _allowed(row)
 
 
 def _usable(row: Row, base: Row) -> bool:

@@ -26,9 +26,12 @@ GRID, SHADE, INK, FAINT = "#DDDDDD", "#F6EEDD", "#222222", "#777777"
 WIDTH = 7.0
 """Inches: the text width of a page."""
 
+FONTS = '"DejaVu Sans", Verdana, sans-serif'
+"""Verdana is as wide as the font that the layout was measured with."""
+
 _RC: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial", "sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -92,23 +95,30 @@ def svg(figure: Figure, prefix: str | None = None, title: str = "") -> str:
     drawing = BytesIO()
     with styled():
         figure.savefig(drawing, format="svg", metadata={"Date": None})
-    text = drawing.getvalue().decode()
-    text = text[text.index("<svg") :]
+    text = _small(drawing.getvalue().decode())
+    prefix = prefix or "f" + sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = text.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
+    spoken = f' role="img" aria-label="{escape(title)}"' if title else ' role="img"'
+    return text.replace("<svg", f"<svg{spoken} style='font-family: {FONTS}'", 1)
+
+
+def _small(text: str) -> str:
+    """The SVG element alone, without metadata and whatever takes bytes and shows nothing."""
+    text = text[text.index("<svg") :].rstrip() + "\n"
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = text.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
     text = text.replace("xlink:href=", "href=").replace("base64,\n", "base64,")
-    prefix = prefix or "f" + sha256(text.encode()).hexdigest()[:8]
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    text = re.sub(r' d="[^"]*"', _rounded, text)
-    spoken = f' role="img" aria-label="{escape(title)}"' if title else ' role="img"'
-    return text.replace("<svg", f"<svg{spoken}", 1).rstrip() + "\n"
+    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
+    text = re.sub(r"\n +", "\n", text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*?(?=;|\")", r"font-size: \1", text)
+    return re.sub(r' d="[^"]*"', _rounded, text)
 
 
 def _rounded(path: re.Match[str]) -> str:
-    """A path with its numbers to a hundredth of a point: half the bytes, the same picture."""
-    short = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0])
+    """A path to a hundredth of a point, a long one to a tenth: the picture stays the same."""
+    digits = 1 if len(path[0]) > 400 else 2
+    short = re.sub(r"-?\d+\.\d{2,}", lambda n: f"{float(n[0]):.{digits}f}", path[0])
     return re.sub(r"\s*\n\s*", " ", short)
 
 

@@ -68,18 +68,20 @@ def table(entries: Sequence[Entry]) -> Table:
         caption_style="",
         pad_edge=False,
     )
-    labels = len(_label_keys(scored))
-    for position, title in enumerate(header):
-        is_text = position < labels or title == "flags"
+    texts = _text_columns(header, len(_label_keys(scored)))
+    for title, is_text, cells in zip(header, texts, zip(*body, strict=True), strict=False):
+        longest = max(len(cell) for cell in cells)
         result.add_column(
-            Text(title), justify="left" if is_text else "right", no_wrap=not is_text
-        )  # fmt: skip
+            Text(title if is_text else title.replace(" ", "\n")),
+            justify="left" if is_text else "right",
+            min_width=min(longest, 20 if is_text else 5),
+        )
     for line in body:
-        result.add_row(*(Text(cell) for cell in line))
+        result.add_row(*(Text(cell.replace("± ", "±")) for cell in line))
     return result
 
 
-def plain(entries: Sequence[Entry], width: int = 120) -> str:
+def plain(entries: Sequence[Entry], width: int = 160) -> str:
     """The table as plain text: what a pipe or a log file gets."""
     from rich.console import Console
 
@@ -93,8 +95,8 @@ def markdown(entries: Sequence[Entry]) -> str:
     """The same as a Markdown table with its sentence below."""
     scored = rows(entries)
     header, body = grid(scored)
-    labels = len(_label_keys(scored))
-    rule = ["---" if i < labels or t == "flags" else "---:" for i, t in enumerate(header)]
+    texts = _text_columns(header, len(_label_keys(scored)))
+    rule = ["---" if is_text else "---:" for is_text in texts]
     lines = ["| " + " | ".join(map(_escaped, line)) + " |" for line in (header, rule, *body)]
     sentence = " ".join(filter(None, [story(scored), seeds_note(scored)]))
     return "\n".join([*lines, *(["", sentence] if sentence else [])]) + "\n"
@@ -104,8 +106,8 @@ def latex(entries: Sequence[Entry]) -> str:
     """The same as a LaTeX tabular (needs the booktabs package)."""
     scored = rows(entries)
     header, body = grid(scored)
-    labels = len(_label_keys(scored))
-    columns = "".join("l" if i < labels or t == "flags" else "r" for i, t in enumerate(header))
+    texts = _text_columns(header, len(_label_keys(scored)))
+    columns = "".join("l" if is_text else "r" for is_text in texts)
     lines = [" & ".join(map(_tex, line)) + r" \\" for line in (header, *body)]
     return "\n".join(
         [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:],
@@ -122,7 +124,7 @@ def csv(entries: Sequence[Entry]) -> str:
     halves = [f"{key}_{part}" for key in COLUMNS for part in ("mean", "half_interval")]
     writer.writerow([*keys, "seeds", *halves, "flags"])
     for row in scored:
-        numbers = [n for key in COLUMNS for n in (row.scores.get(key) or (None, None))]
+        numbers = [n for key in COLUMNS for n in (row.scores.get(key) or (None, None))[:2]]
         writer.writerow(
             [*(row.labels.get(key, "") for key in keys), row.seeds, *numbers, " ".join(row.flags)]
         )
@@ -169,6 +171,11 @@ def seeds_note(scored: Sequence[Row]) -> str:
 
 def _label_keys(scored: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in scored for key in row.labels))
+
+
+def _text_columns(header: Sequence[str], labels: int) -> list[bool]:
+    """Which columns hold words: the labels and the flags."""
+    return [i < labels or title == "flags" for i, title in enumerate(header)]
 
 
 def _titles(keys: Sequence[str]) -> list[str]:

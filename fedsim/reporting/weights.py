@@ -165,13 +165,15 @@ def _share_lines(axes: Axes, rows: Sequence[Record], rounds: Sequence[int]) -> d
                 given[row["round"]] += row["weight"]
                 fair[row["round"]] += 1
     shown = [r for r in rounds if fair[r] and total[r] > 0]
-    size = 4.0 if len(rounds) <= 60 else 2.5
+    dense = len(shown) > NAMED
     (even,) = axes.plot(
-        shown, [100 * fair[r] / count[r] for r in shown], "_", color=style.INK, markersize=size
-    )
+        shown, [100 * fair[r] / count[r] for r in shown], color=style.INK, linewidth=0.9,
+        linestyle=style.DOTTED if dense else "", marker="" if dense else "_", markersize=4,
+    )  # fmt: skip
     (line,) = axes.plot(
-        shown, [100 * given[r] / total[r] for r in shown], "^", color=style.MALICIOUS,
-        markersize=size - 0.5, clip_on=False,
+        shown, [100 * given[r] / total[r] for r in shown], color=style.MALICIOUS, linewidth=0.9,
+        linestyle=style.SOLID if dense else "", marker="" if dense else "^", markersize=3.5,
+        clip_on=False,
     )  # fmt: skip
     axes.set_ylabel("share (%)")
     axes.set_ylim(bottom=0)

@@ -15,7 +15,7 @@ from fedsim.simulation.federation import Federation
 from fedsim.tensors import load_buffers, load_params
 from fedsim.types import to_float
 
-BATCH = 1000
+BATCH = 100
 
 
 def evaluate(

@@ -61,7 +61,7 @@ def test_a_second_one_of_a_name_is_refused(registry):
     def shorten(rows):
         return rows
 
-    with pytest.raises(ValueError, match="^tests: 'shorten' is registered twice$"):
+    with pytest.raises(ValueError, match=r"^tests: 'shorten' is registered twice$"):
         registry.register(shorten)
 
 
@@ -141,7 +141,7 @@ def test_every_built_in_cites_its_paper(plugin: Plugin):
     text = plugin.function.__doc__ or ""
     assert "Paper: " in text
     assert text.splitlines()[0].endswith(".")
-    assert ">>> " in text
+    assert ">>> " in text or plugin.kind == "datasets"  # those need files
 
 
 def test_every_plugin_file_registers_one():
@@ -171,7 +171,7 @@ number = 3
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "rules.py"
-    path.write_text(SOURCE, encoding="utf-8")
+    path.write_text(f"{SOURCE}# {tmp_path}\n", encoding="utf-8")  # a file's text is its identity
     yield path
     aggregators._plugins.pop("decorated_in_a_file", None)
 

@@ -114,6 +114,12 @@ def test_full_label_skew_gives_each_client_one_class():
     assert all(len(classes) == 1 for classes in classes_of(parts, labels))
 
 
+def test_groups_of_label_skew_are_drawn_at_random():
+    labels = torch.arange(50) % 5
+    homes = {int(labels[label_skew(labels, 5, seeded(s), q=1.0)[0][0]]) for s in range(40)}
+    assert homes == {0, 1, 2, 3, 4}
+
+
 def test_fewer_clients_than_classes_share_the_groups():
     labels = torch.arange(1000) % 10
     held = classes_of(label_skew(labels, 3, seeded(), q=1.0), labels)

@@ -1,0 +1,256 @@
+"""What stands on the page of a report, in its order: figures with captions, tables, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+from fedsim.reporting.figures import OVERLAID, TWINS, detection_figure, figure
+from fedsim.reporting.labels import Group, RunLike
+from fedsim.reporting.measure import success_words
+from fedsim.reporting.norms import norm_figure, pooled
+from fedsim.reporting.pictures import read_examples, trigger_figure
+from fedsim.reporting.scores import number
+from fedsim.reporting.style import svg
+from fedsim.reporting.weights import has_weights, share_figure, weight_figure
+from fedsim.reporting.words import NULL, listed, percent, spans
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Ids = Iterator[int]
+
+MAPS = 4
+"""So many rules get a picture of who was given weight in which round."""
+
+PANELS = 6
+"""So many rules get a panel of norms."""
+
+WIDE = 20
+"""Up to so many classes stand in a table; of more, the worst are named."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing and what is to be seen on it."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text; the first column names the row."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it; empty ones are left out."""
+
+    heading: str
+    pictures: list[Picture] = field(default_factory=list)
+    grid: Grid | None = None
+    sentences: list[str] = field(default_factory=list)
+
+
+def sections(runs: Sequence[RunLike], groups: Sequence[Group]) -> list[Section]:
+    """The sections of the page that have something to say."""
+    ids = count(1)
+    made = [
+        _learning(runs, groups, ids),
+        _durability(groups),
+        _weights(groups, ids),
+        _detection(runs, groups, ids),
+        _norms(groups, ids),
+        _trigger(runs, ids),
+        _classes(groups),
+        _failures(groups),
+    ]
+    return [one for one in made if one.pictures or one.grid or one.sentences]
+
+
+def _pictures(ids: Ids, drawing: Figure | None, caption: str) -> list[Picture]:
+    """The drawing under its caption; `ids` numbers the drawings of a page apart."""
+    if drawing is None:
+        return []
+    return [Picture(svg(drawing, f"f{next(ids)}", caption.split(". ")[0]), caption)]
+
+
+def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
+    several = len(groups) > 1
+    seeds = max(len(one.runs) for one in groups)
+    sentences = [
+        "Accuracy on the clean test set and attack success rate after each evaluated round, "
+        "round 0 being the initial model.",
+        success_words(runs),
+        f"Lines are means over {seeds} seeds, bands the 95 % interval of the mean."
+        if seeds > 1
+        else "One seed: the spread over seeds is not known.",
+        "Shaded: rounds in which the schedule lets the adversary attack.",
+    ]
+    if any(run.summary.get("clean_twin") for run in runs):
+        if len(groups) <= TWINS or len(groups) > OVERLAID:
+            sentences.append("Dotted: the clean twin, the same run with nobody attacking.")
+        else:
+            sentences.append("The clean twins stand in the table above.")
+    if not several:
+        sentences.insert(1, _peak(groups[0].runs[0]))
+    return Section(
+        "Over the rounds", _pictures(ids, figure(runs), " ".join(filter(None, sentences)))
+    )
+
+
+def _peak(run: RunLike) -> str:
+    rates = {r["round"]: number(r["attack_success_rate"]) for r in run.rounds}
+    known = {round_: rate for round_, rate in rates.items() if rate is not None}
+    if not known:
+        return ""
+    best = max(known, key=lambda round_: known[round_])
+    return (
+        f"Attack success starts at {percent(known[min(known)], unit=True)}, is highest in round "
+        f"{best} ({percent(known[best], unit=True)}) and ends at "
+        f"{percent(known[max(known)], unit=True)}."
+    )
+
+
+def _durability(groups: Sequence[Group]) -> Section:
+    known = [
+        (one.text, run.summary["seed"], run.summary["durability"])
+        for one in groups
+        for run in one.runs
+        if run.summary.get("durability")
+    ]
+    if not known:
+        return Section("")
+    marks = sorted({int(mark) for _, _, found in known for mark in found["at"]})[:8]
+    header = ["", "seed", "last attack", *(f"+{mark}" for mark in marks), "rounds to half"]
+    rows = [
+        [text, str(seed), str(found["last_round"])]
+        + [percent(number(found["at"].get(str(mark)))) for mark in marks]
+        + [str(found["rounds_to_half"] if found["rounds_to_half"] is not None else NULL)]
+        for text, seed, found in known
+    ]
+    sentence = (
+        "Attack success (%) so many rounds after the last attack, and after how many rounds it was "
+        "first seen at half of what it then was (–: not seen in this run)."
+    )
+    return Section("After the attack", grid=Grid(header, rows), sentences=[sentence])
+
+
+def _weights(groups: Sequence[Group], ids: Ids) -> Section:
+    given = [one for one in groups if any(has_weights(run) for run in one.runs)]
+    without = [one.text for one in groups if one not in given]
+    sentences = []
+    if without:
+        subject = listed(without) + (" gives" if len(without) == 1 else " give")
+        sentences.append(
+            f"{subject} no weights to clients: the result is not a weighted mean of the updates, "
+            "so who was let in or kept out cannot be told, and detection does not apply."
+        )
+    pictures = _pictures(
+        ids,
+        share_figure(given) if len(groups) > 1 else None,
+        "How much of the weight acting clients were given, and how much of the rows they sent. "
+        "A rule that cannot tell them apart gives them their share of the rows (bar); one that "
+        "does gives them less (triangle left of the bar). Over the rounds in which somebody acted.",
+    )
+    attacked = [one for one in given if any(row["acting"] for row in one.runs[0].clients)]
+    for one in (attacked or given)[:MAPS]:
+        run = one.runs[0]
+        pictures += _pictures(
+            ids,
+            weight_figure(run),
+            f"Weight given by {one.text} (seed {run.summary['seed']}). The darker, the more weight "
+            "against an even share of the round; grey is weight zero, white is not drawn.",
+        )
+    if len(attacked or given) > MAPS:
+        sentences.append(f"Pictures by round are shown for the first {MAPS} of {len(given)} rules.")
+    return Section("Who was given weight", pictures, sentences=sentences)
+
+
+def _detection(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
+    if len(groups) > OVERLAID:
+        return Section("")
+    return Section(
+        "Detection over the rounds",
+        _pictures(
+            ids,
+            detection_figure(runs),
+            "Share of attacking updates given weight zero, and of benign ones, counted from the "
+            "first attack up to each round. Attackers at rest count as neither. The last value is "
+            "the recall and the false positive rate of the table.",
+        ),
+    )
+
+
+def _norms(groups: Sequence[Group], ids: Ids) -> Section:
+    shown = groups[:PANELS]
+    caption = (
+        "L2 norms of the updates as sent, before the server clips or drops any: median, and from "
+        "the smallest to the largest."
+    )
+    if any(len(one.runs) > 1 for one in shown):
+        caption += " First seed of each."
+    drawing = norm_figure(shown)
+    if drawing and pooled(shown) > 1:
+        caption += f" {pooled(shown)} neighbouring rounds are pooled."
+    if len(groups) > len(shown):
+        caption += f" The first {len(shown)} of {len(groups)} rules."
+    return Section("How large the updates were", _pictures(ids, drawing, caption))
+
+
+def _trigger(runs: Sequence[RunLike], ids: Ids) -> Section:
+    for run in runs:
+        if examples := read_examples(run.path):
+            caption = "Test images: clean, stamped with the trigger, and where they differ (dark)."
+            if "part0" in examples:
+                caption += " Below: the parts, each stamped by its own attackers."
+            return Section("The trigger", _pictures(ids, trigger_figure(examples), caption))
+    return Section("")
+
+
+def _classes(groups: Sequence[Group]) -> Section:
+    known = {one.text: _by_class(one.runs[0]) for one in groups}
+    shown = {text: shares for text, shares in known.items() if shares}
+    if not shown:
+        return Section("")
+    names = list(dict.fromkeys(name for shares in shown.values() for name in shares))
+    note = "Accuracy (%) on the test images of each class, after the last round."
+    if any(len(one.runs) > 1 for one in groups):
+        note += " First seed of each."
+    if len(names) <= WIDE:
+        rows = [[text, *(percent(s.get(name)) for name in names)] for text, s in shown.items()]
+        return Section("Accuracy by class", grid=Grid(["", *names], rows), sentences=[note])
+    rows = [[text, _worst(shares)] for text, shares in shown.items()]
+    return Section(
+        "Accuracy by class", grid=Grid(["", "the five lowest: class (%)"], rows), sentences=[note]
+    )
+
+
+def _by_class(run: RunLike) -> dict[str, float | None]:
+    shares = run.summary.get("accuracy_per_class") or []
+    pairs = shares.items() if isinstance(shares, dict) else enumerate(shares)
+    return {str(name): number(share) for name, share in pairs}
+
+
+def _worst(shares: dict[str, float | None]) -> str:
+    known = sorted((share, name) for name, share in shares.items() if share is not None)
+    return ", ".join(f"{name} ({percent(share)})" for share, name in known[:5]) or NULL
+
+
+def _failures(groups: Sequence[Group]) -> Section:
+    sentences = []
+    for one in groups:
+        for run in one.runs:
+            counts = run.summary.get("failures") or {}
+            if counts:
+                parts = [f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items()]
+                rounds = [row["round"] for row in run.clients if row["failed"]]
+                where = f" (rounds {spans(rounds)})" if rounds else ""
+                sentences.append(f"{one.text}, seed {run.summary['seed']}: {listed(parts)}{where}.")
+    return Section("Replies that failed", sentences=sentences)
