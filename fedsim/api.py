@@ -1,8 +1,7 @@
 """What scripts, notebooks and the command line call: run, sweep, load."""
 
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -12,18 +11,19 @@ from typing import Any
 from fedsim.datasets import default_source
 from fedsim.errors import FedsimError, InputError, RunError
 from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished
+from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
 from fedsim.results import Run, RunFolder, Sweep, load, write_sweep
-from fedsim.scenario import Cell, Scenario, document
+from fedsim.scenario import Cell, Scenario, document, sweep_hash
 from fedsim.scenario import load as load_scenario
+from fedsim.scenario.overrides import Overrides, override
 
-__all__ = ["Outcome", "execute", "load", "run", "sweep"]
+__all__ = ["Outcome", "execute", "load", "preview", "run", "sweep"]
 
 log = logging.getLogger("fedsim")
 
 Source = Path | str | Mapping[str, Any] | Scenario
-Overrides = Mapping[str, object] | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ def run(source: Source, overrides: Overrides = (), output: Path | str = "runs") 
     Raises: ScenarioError for a wrong scenario, and for one with a matrix: that is `fedsim.sweep`'s.
     """
     cells = load_scenario(source, overrides)
-    if cells[0].labels:
+    if cells[0].is_swept:
         text = f"has {len(cells)} cells; fedsim.run takes one. Use fedsim.sweep."
         raise document(source).error(("matrix",), text)
     settings = Settings(Path(output), default_source(), resume=True)
     finished = play(cells[0], settings, Silence())
-    _write_report(finished)
+    _write_report(finished, question_of(source))
     return finished
 
 
@@ -86,15 +86,15 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
     told = progress or Silence()
     cells = load_scenario(source, overrides)
     settings = Settings(output, default_source(download=download), resume, force)
-    if not (always_sweep or cells[0].labels):
+    if not (always_sweep or cells[0].is_swept):
         only = play(cells[0], settings, told)
-        return Outcome([only], [{}], [], None, _write_report(only))
+        return Outcome([only], [{}], [], None, _write_report(only, question_of(source)))
     _refuse_early(cells, settings)
     if jobs > 1:
         outcomes = _at_once(cells, settings, told, jobs)
     else:
         outcomes = _in_turn(cells, settings, told)
-    return _gather(source, cells, outcomes, output)
+    return _gather(source, overrides, cells, outcomes, output)
 
 
 def _refuse_early(cells: list[Cell], settings: Settings) -> None:
@@ -149,15 +149,20 @@ def _attempt(
         return f"{type(error).__name__}: {error}"
 
 
-def _gather(source: Source, cells: list[Cell], outcomes: list[Run | str], output: Path) -> Outcome:
+def _gather(
+    source: Source,
+    overrides: Overrides,
+    cells: list[Cell],
+    outcomes: list[Run | str],
+    output: Path,
+) -> Outcome:
     failures = [
         (cell.labels, outcome)
         for cell, outcome in zip(cells, outcomes, strict=True)
         if isinstance(outcome, str)
     ]
     scenario = cells[0].scenario
-    hashes = " ".join(cell.scenario.hash8 for cell in cells)
-    digest = hashlib.sha256(hashes.encode()).hexdigest()[:8]
+    digest = sweep_hash(cells)
     entries = [
         {
             "labels": cell.labels,
@@ -172,16 +177,35 @@ def _gather(source: Source, cells: list[Cell], outcomes: list[Run | str], output
         output / f"{scenario.name}-sweep-{digest}",
         name=scenario.name,
         hash=digest,
-        scenario=document(source).tree,
+        scenario=override(document(source), overrides).tree,
         cells=entries,
     )
     page = folder.path / "report.html"
-    report(folder, page)
+    report(folder, page, question_of(source))
     runs = [outcome if isinstance(outcome, Run) else None for outcome in outcomes]
     return Outcome(runs, [cell.labels for cell in cells], failures, folder, page)
 
 
-def _write_report(finished: Run) -> Path:
+def _write_report(finished: Run, question: str) -> Path:
     page = finished.path / "report.html"
-    report(finished, page)
+    report(finished, page, question)
     return page
+
+
+def preview(source: Source, overrides: Overrides = (), *, download: bool = False) -> Preview:
+    """What the first cell of a scenario will do, before any round is run."""
+    cells = load_scenario(source, overrides)
+    shown = preview_cell(cells[0], question_of(source), download)
+    if len(cells) == 1:
+        return shown
+    note = f"the first of {len(cells)} cells: {cells[0].labels}"
+    return Preview([note, *shown.lines], shown.html)
+
+
+def question_of(source: Source) -> str:
+    """The question that a scenario answers: the first line of its file, if that is a comment."""
+    if not isinstance(source, str | Path):
+        return ""
+    with Path(source).open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ") if first.startswith("#") else ""

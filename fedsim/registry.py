@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import ValidationError, create_model
+from pydantic import PydanticUserError, ValidationError, create_model
 from pydantic_core import PydanticCustomError, core_schema
 
 from fedsim.errors import first_line, suggest
@@ -36,13 +36,26 @@ class Plugin:
 
     @cached_property
     def parameters(self) -> type[Strict]:
-        """A model of the keyword-only arguments: types, ranges, defaults."""
+        """A model of the keyword-only arguments: types, ranges, defaults.
+
+        Raises: ValueError where an annotation of a user's function cannot be understood.
+        """
+        try:
+            return self._model()
+        except (NameError, TypeError, PydanticUserError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{self.name}: its parameters cannot be read: {reason}") from None
+
+    def _model(self) -> type[Strict]:
         hints = get_type_hints(self.function, include_extras=True)
         fields: dict[str, Any] = {
             p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
             for p in inspect.signature(self.function).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
+        odd = [name for name in fields if name == "name" or name.startswith("_")]
+        if odd:
+            raise ValueError(f"{self.name}: a parameter cannot be called '{odd[0]}'")
         model: type[Strict] = create_model(self.function.__name__, __base__=Strict, **fields)
         model.what = f"parameter of '{self.name}'"
         return model
@@ -192,6 +205,7 @@ class OneOf:
         folder = (info.context or {}).get("folder")
         try:
             plugin = registry(self.kind).get(value["name"], folder)
+            _ = plugin.parameters
         except ValueError as error:
             raise PydanticCustomError("plugin", "{error}", {"error": str(error)}) from None
         given = {name: item for name, item in value.items() if name != "name"}
@@ -241,7 +255,7 @@ def _from_file(kind: str, name: str, folder: Path) -> Plugin:
     """The function of a user's file, as a plug-in whose name carries the absolute path."""
     file, _, function_name = name.rpartition(":")
     path = (folder / file).resolve()
-    if not path.is_file():
+    if not _is_file(path):
         raise ValueError(f"{path} is not a file")
     module = _load_module(path)
     function = getattr(module, function_name, None)
@@ -250,6 +264,13 @@ def _from_file(kind: str, name: str, folder: Path) -> Plugin:
     known = next((p for p in REGISTRIES[kind]._plugins.values() if p.function is function), None)
     form, facts = (known.form, known.facts) if known else ("user", {})
     return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, "file": path})
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that the file system cannot hold
+        return False
 
 
 def _load_module(path: Path) -> Any:
@@ -264,9 +285,7 @@ def _load_module(path: Path) -> Any:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
-        if not isinstance(error, Exception):
-            raise
         raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
     return module

@@ -21,6 +21,10 @@ Pair = Annotated[tuple[Count, Count], StrictMode(False)]
 """Two whole numbers ≥ 0, written as a list in YAML."""
 
 
+Sizes = Annotated[tuple[Positive, ...], StrictMode(False)]
+"""Whole numbers ≥ 1, written as a list in YAML."""
+
+
 class Strict(BaseModel):
     """Base of everything that is read from a scenario; `what` names its keys in errors."""
 

@@ -221,6 +221,17 @@ def test_a_preaggregator_that_mixes_rows_does_not_fit_a_rule_with_a_view():
         aggregate(peek, ROWS, preaggregators=[pairs])
 
 
+def test_a_preaggregator_does_not_see_the_memory_of_the_rule():
+    states = []
+
+    def look(updates, view):
+        states.append(dict(view.state))
+        return updates
+
+    aggregate(peek, ROWS, state={"x": torch.ones(1)}, preaggregators=[look])
+    assert states == [{}]
+
+
 def test_preaggregate_with_a_view():
     def shuffle(updates, view):
         draw = torch.rand(1, generator=view.generator)
@@ -346,7 +357,7 @@ def test_what_an_adversary_sees_if_everything_is_said(spy):
         state={"x": torch.ones(1)},
     )
     (view,) = spy.views
-    assert torch.equal(view.benign, ROWS[1:])
+    torch.testing.assert_close(view.benign, ROWS[1:])
     assert (view.num_clients, view.round) == (10, 4)
     assert view.shares.tolist() == pytest.approx([0.1])
     assert view.aggregate(ROWS).tolist() == [1.5, 1.5, 1.5]
@@ -359,7 +370,8 @@ def test_what_an_adversary_sees_if_everything_is_said(spy):
 
 def test_the_cohort_is_all_that_are_known(spy):
     craft(spy, ROWS[:1], benign=ROWS[1:])
-    assert spy.views[0].num_clients == 4
+    craft(spy, ROWS, benign=ROWS[:0])
+    assert [view.num_clients for view in spy.views] == [4, 4]
 
 
 def test_the_defence_may_be_a_function_of_rows(spy):
@@ -476,6 +488,11 @@ def test_poison_labels():
     images, labels = poison("label_flip", IMAGES, LABELS, num_classes=3, mode="reversed")
     assert torch.equal(images, IMAGES)
     assert labels.tolist() == [2, 1, 0, 2, 1, 0]
+
+
+def test_labels_may_be_of_any_whole_type():
+    _, labels = poison("label_flip", IMAGES, LABELS.byte(), num_classes=3, mode="reversed")
+    assert labels.dtype == torch.int64
 
 
 def test_a_trigger_in_a_poison_is_a_name_a_mapping_a_choice_or_a_function():

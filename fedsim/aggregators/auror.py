@@ -105,7 +105,7 @@ def _two_means(values: Float[Tensor, "f n"]) -> tuple[Tensor, Tensor, Tensor]:
     """Distance of the centres, size and highest value of the lower cluster; (f, 1) each.
 
     A split of the sorted values after the k-th leaves the least squares where
-    (right mean − left mean)² · k (n − k) is largest. Equal values are never separated.
+    (right mean − left mean)² · k (n − k) is largest; it never parts equal values.
     """
     n = values.shape[1]
     ordered = values.sort(dim=1).values
@@ -115,6 +115,5 @@ def _two_means(values: Float[Tensor, "f n"]) -> tuple[Tensor, Tensor, Tensor]:
     k = torch.arange(1, n, device=values.device, dtype=values.dtype)
     gaps = (total - left) / (n - k) - left / k
     merits = gaps * (k * (n - k)).sqrt()
-    merits.masked_fill_(ordered[:, 1:] == ordered[:, :-1], -torch.inf)
     best = merits.argmax(dim=1, keepdim=True)
     return gaps.gather(1, best), best + 1, ordered.gather(1, best)

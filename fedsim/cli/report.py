@@ -21,7 +21,7 @@ from fedsim.cli.tables import print_table
     "page",
     type=click.Path(path_type=Path),
     metavar="page.html",
-    help="Where to write it; else report.html, in the folder if it is one, here if several.",
+    help="Where to write it. By default report.html in the folder, or here if there are several.",
 )
 def report(folders: tuple[Path, ...], page: Path | None) -> None:
     """Write one page about runs and sweeps, and print the scores."""

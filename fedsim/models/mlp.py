@@ -1,7 +1,6 @@
 """A multilayer perceptron on the flattened image."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 from torch import nn
 
 from fedsim.models import models
-from fedsim.strict import Positive
+from fedsim.strict import Sizes
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -19,7 +18,7 @@ def mlp(
     shape: tuple[int, int, int],
     num_classes: int,
     *,
-    hidden: Sequence[Positive] = (64,),
+    hidden: Sizes = (64,),
     activation: Literal["relu", "tanh"] = "relu",
 ) -> nn.Module:
     """A stack of fully connected layers of the sizes `hidden`, then one that returns the logits.

@@ -30,8 +30,9 @@ def dirichlet(
         arXiv:1905.12022.
     Differs: nothing is drawn again until it fits and nothing is balanced; a client below `min_size`
         is filled up with the lowest indices of the largest client, and only these two depart from
-        the drawn shares. Counts are rounded so that every sample has exactly one owner. Hsu et al. (2019, arXiv:1909.06335) draw
-        the mixture of classes per client and give all clients one size; here sizes vary.
+        the drawn shares. Counts are rounded so that every sample has exactly one owner. Hsu et al.
+        (2019, arXiv:1909.06335) draw the mixture of classes per client and give all clients one
+        size; here sizes vary.
     Raises: ValueError if there are fewer than `min_size` samples per client.
 
     >>> labels, seeded = torch.arange(40) % 2, torch.Generator().manual_seed(0)

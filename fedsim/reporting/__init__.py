@@ -2,6 +2,7 @@
 
 from fedsim.reporting.figures import figure
 from fedsim.reporting.page import html, report
+from fedsim.reporting.preview import preview_figure, preview_html
 from fedsim.reporting.story import story
 from fedsim.reporting.style import save, svg
 from fedsim.reporting.table import csv, latex, markdown, plain, table
@@ -13,6 +14,8 @@ __all__ = [
     "latex",
     "markdown",
     "plain",
+    "preview_figure",
+    "preview_html",
     "report",
     "save",
     "story",

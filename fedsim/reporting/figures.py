@@ -103,16 +103,20 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
     drawing = style.sheet((0.95 + 0.14 * tall) * height + 0.6)
     panels = drawing.subplots(height, columns, sharex=True, sharey=True, squeeze=False).ravel()
     handles: dict[str, Any] = {}
+    lines: dict[str, Any] = {}
     for axes, one, text in zip(panels, series, texts, strict=False):
         axes.set_title(text, loc="left", fontsize=7.5, pad=3)
         handles |= _shade(axes, one.windows)
         _axis(axes, measures[0])
         axes.set_ylabel("")
+        axes.set_yticks([0, 50, 100])
         for measure in measures:
             handles |= _twin(axes, one.twins.get(measure.key), measure.colour)
             if found := one.curves.get(measure.key):
-                line, band = _line(axes, _thinned(found), measure, measure.colour)
-                handles = {measure.title.removesuffix(" (%)"): line} | handles | band
+                thin = _thinned(found, FINE if columns < 5 else FINE * 2 // 3)
+                line, band = _line(axes, thin, measure, measure.colour)
+                lines[measure.title.removesuffix(" (%)")] = line
+                handles |= band
     for axes in panels[len(series) :]:
         axes.set_visible(False)
     for position, axes in enumerate(panels[: len(series)]):
@@ -120,13 +124,13 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
         axes.tick_params(labelbottom=position + columns >= len(series))
     drawing.supxlabel("round", fontsize=8)
     drawing.supylabel("share (%)", fontsize=8)
-    style.legend(drawing, handles)
+    style.legend(drawing, lines | handles)
     return drawing
 
 
-def _thinned(found: Curve) -> Curve:
+def _thinned(found: Curve, points: int) -> Curve:
     """Every k-th round of a long curve, its ends included."""
-    step = ceil(len(found.rounds) / FINE)
+    step = ceil(len(found.rounds) / points)
     kept = sorted({0, *range(len(found.rounds) - 1, -1, -step)})
     return Curve(
         [found.rounds[i] for i in kept], [found.mean[i] for i in kept],
@@ -165,7 +169,8 @@ def _twin(axes: Axes, found: Curve | None, colour: str) -> dict[str, Any]:
     (line,) = axes.plot(
         found.rounds, mean, color=colour, linestyle=style.DOTTED, linewidth=1.2, zorder=1.5
     )
-    return {"clean twin (nobody attacks)": line}
+    level = len(mean) == 2 and mean[0] == mean[1]
+    return {"clean twin, its end" if level else "clean twin (nobody attacks)": line}
 
 
 def _shade(axes: Axes, windows: Sequence[tuple[int, int]]) -> dict[str, Any]:

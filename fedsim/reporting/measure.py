@@ -67,20 +67,25 @@ def _flipped(poison: Plugin, target: str) -> tuple[str, str]:
     return f"the test images of class {poison.get('source')}", target
 
 
-def facts(run: RunLike) -> dict[str, str]:
+def facts(scenario: Mapping[str, Any]) -> dict[str, str]:
     """The few facts that a reader needs before the numbers."""
-    scenario = run.scenario
     data, clients = scenario.get("data") or {}, scenario.get("clients") or {}
+    split = [_name(data.get("dataset")), _name(data.get("partition"))]
+    drawn = clients.get("per_round")
     listed = {
-        "data": " / ".join(
-            filter(None, [_name(data.get("dataset")), _name(data.get("partition"))])
-        ),
+        "data": " / ".join(filter(None, split)),
         "model": _name(scenario.get("model")),
-        "clients": f"{clients.get('total')}, {clients.get('per_round')} a round",
-        "rounds": str(run.summary.get("rounds")),
+        "clients": f"{clients['total']}, {drawn} a round" if drawn else "",
+        "rounds": str(scenario.get("rounds") or ""),
+        "server": _pipeline(scenario.get("server") or {}),
         "adversary": _adversary(scenario.get("adversary")),
     }
-    return {key: text for key, text in listed.items() if text and "None" not in text}
+    return {key: text for key, text in listed.items() if text}
+
+
+def _pipeline(server: Mapping[str, Any]) -> str:
+    before, after = server.get("preaggregators") or [], server.get("postaggregators") or []
+    return " → ".join(filter(None, map(_name, [*before, server.get("aggregator"), *after])))
 
 
 def _adversary(adversary: Mapping[str, Any] | None) -> str:

@@ -22,6 +22,9 @@ from fedsim.results.store import to_yaml
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+NAMED = 8
+"""So many runs are named beside the flag that they share."""
+
 SCENARIOS = 12
 """So many scenarios are listed in full."""
 
@@ -89,14 +92,18 @@ def _scores(scored: Sequence[Row]) -> dict[str, Any]:
         "body": body,
         "names": names,
         "story": story(scored),
-        "notes": [text for key, text in LEGEND.items() if key in shown]
+        "notes": [
+            text
+            for key, text in LEGEND.items()
+            if key in shown and any(row.scores.get(key) for row in scored)
+        ]
         + ([seeds_note(scored)] if scored else []),
     }
 
 
 def _facts(runs: Sequence[RunLike]) -> dict[str, str]:
     """What holds for all runs; a fact in which they differ stands in the table."""
-    every = [facts(run) for run in runs]
+    every = [facts(run.scenario) for run in runs]
     if not every:
         return {}
     shared = {k: v for k, v in every[0].items() if all(other.get(k) == v for other in every)}
@@ -114,7 +121,13 @@ def _flags(groups: Sequence[Group]) -> list[dict[str, str]]:
             for flag in run.summary.get("flags") or []:
                 where = f" Rounds: {spans(flag['rounds'])}." if flag.get("rounds") else ""
                 raised.setdefault(flag["text"] + where, []).append(who)
-    return [{"text": text, "who": "; ".join(filter(None, who))} for text, who in raised.items()]
+    return [
+        {
+            "text": text,
+            "who": "; ".join(filter(None, who)) if len(who) <= NAMED else f"{len(who)} runs",
+        }
+        for text, who in raised.items()
+    ]
 
 
 def _certified(groups: Sequence[Group]) -> list[tuple[str, str]]:

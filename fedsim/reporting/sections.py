@@ -13,9 +13,11 @@ from fedsim.reporting.measure import success_words
 from fedsim.reporting.norms import norm_figure, pooled
 from fedsim.reporting.pictures import read_examples, trigger_figure
 from fedsim.reporting.scores import number
+from fedsim.reporting.series import windows
 from fedsim.reporting.style import svg
 from fedsim.reporting.weights import has_weights, share_figure, weight_figure
 from fedsim.reporting.words import NULL, listed, percent, spans
+from fedsim.results.stats import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,15 +86,17 @@ def _pictures(ids: Ids, drawing: Figure | None, caption: str) -> list[Picture]:
 def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
     several = len(groups) > 1
     seeds = max(len(one.runs) for one in groups)
+    measured = any(number(r["attack_success_rate"]) is not None for run in runs for r in run.rounds)
     sentences = [
-        "Accuracy on the clean test set and attack success rate after each evaluated round, "
-        "round 0 being the initial model.",
+        f"Accuracy on the clean test set{' and attack success rate' if measured else ''} after "
+        "each evaluated round, round 0 being the initial model.",
         success_words(runs),
         f"Lines are means over {seeds} seeds, bands the 95 % interval of the mean."
         if seeds > 1
         else "One seed: the spread over seeds is not known.",
-        "Shaded: rounds in which the schedule lets the adversary attack.",
     ]
+    if any(windows(run) for run in runs):
+        sentences.append("Shaded: rounds in which the schedule lets the adversary attack.")
     if any(run.summary.get("clean_twin") for run in runs):
         if len(groups) <= TWINS or len(groups) > OVERLAID:
             sentences.append("Dotted: the clean twin, the same run with nobody attacking.")
@@ -119,22 +123,24 @@ def _peak(run: RunLike) -> str:
 
 
 def _durability(groups: Sequence[Group]) -> Section:
-    known = [
-        (one.text, run.summary["seed"], run.summary["durability"])
+    known = {
+        one.text: [found for run in one.runs if (found := run.summary.get("durability"))]
         for one in groups
-        for run in one.runs
-        if run.summary.get("durability")
-    ]
-    if not known:
-        return Section("")
-    marks = sorted({int(mark) for _, _, found in known for mark in found["at"]})[:8]
-    header = ["", "seed", "last attack", *(f"+{mark}" for mark in marks), "rounds to half"]
+    }
+    marks = sorted({int(mark) for every in known.values() for one in every for mark in one["at"]})
     rows = [
-        [text, str(seed), str(found["last_round"])]
-        + [percent(number(found["at"].get(str(mark)))) for mark in marks]
-        + [str(found["rounds_to_half"] if found["rounds_to_half"] is not None else NULL)]
-        for text, seed, found in known
+        [text, spans([one["last_round"] for one in every])]
+        + [
+            percent(mean_interval(number(one["at"].get(str(m))) for one in every))
+            for m in marks[:8]
+        ]
+        + [_halved([one["rounds_to_half"] for one in every])]
+        for text, every in known.items()
+        if every
     ]
+    if not rows:
+        return Section("")
+    header = ["", "last attack", *(f"+{mark}" for mark in marks[:8]), "rounds to half"]
     sentence = (
         "Attack success (%) so many rounds after the last attack, and after how many rounds it was "
         "first seen at half of what it then was (–: not seen in this run)."
@@ -142,9 +148,19 @@ def _durability(groups: Sequence[Group]) -> Section:
     return Section("After the attack", grid=Grid(header, rows), sentences=[sentence])
 
 
+def _halved(rounds: Sequence[int | None]) -> str:
+    """How long the seeds took; – for those that never did."""
+    seen = sorted({r for r in rounds if r is not None})
+    ends = [str(r) for r in (seen if len(seen) < 2 else [seen[0], seen[-1]])]
+    never = sum(r is None for r in rounds)
+    if not ends:
+        return NULL
+    return " to ".join(ends) + (f" ({never} never)" if never else "")
+
+
 def _weights(groups: Sequence[Group], ids: Ids) -> Section:
     given = [one for one in groups if any(has_weights(run) for run in one.runs)]
-    without = [one.text for one in groups if one not in given]
+    without = [_who(one) for one in groups if one not in given]
     sentences = []
     if without:
         subject = listed(without) + (" gives" if len(without) == 1 else " give")
@@ -165,7 +181,7 @@ def _weights(groups: Sequence[Group], ids: Ids) -> Section:
         pictures += _pictures(
             ids,
             weight_figure(run),
-            f"Weight given by {one.text} (seed {run.summary['seed']}). The darker, the more weight "
+            f"Weight given by {_who(one)} (seed {run.summary['seed']}). The darker, the more "
             "against an even share of the round; grey is weight zero, white is not drawn.",
         )
     if len(attacked or given) > MAPS:
@@ -173,11 +189,22 @@ def _weights(groups: Sequence[Group], ids: Ids) -> Section:
     return Section("Who was given weight", pictures, sentences=sentences)
 
 
+def _who(one: Group) -> str:
+    """What a sentence calls the group: its labels, or, where there is one group, its rule."""
+    rule = one.runs[0].scenario.get("server", {}).get("aggregator", {}).get("name")
+    return one.text if one.labels or not rule else str(rule)
+
+
 def _detection(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
-    if len(groups) > OVERLAID:
+    heading = "Detection over the rounds"
+    found = [run.summary["detection"] for run in runs if run.summary.get("detection")]
+    if not found or len(groups) > OVERLAID:
         return Section("")
+    if not any(one["recall"] or one["false_positive_rate"] for one in found):
+        told = "No update was ever given weight zero: nobody was caught, and nobody dropped."
+        return Section(heading, sentences=[told])
     return Section(
-        "Detection over the rounds",
+        heading,
         _pictures(
             ids,
             detection_figure(runs),

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from hashlib import sha256
 from html import escape
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,13 @@ def svg(figure: Figure, prefix: str | None = None, title: str = "") -> str:
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = text.replace('href="#', f'href="#{prefix}-').replace("url(#", f"url(#{prefix}-")
     spoken = f' role="img" aria-label="{escape(title)}"' if title else ' role="img"'
+    text = re.sub(r'(width|height)="([\d.]+)pt"', _enlarged, text, count=2)
     return text.replace("<svg", f"<svg{spoken} style='font-family: {FONTS}'", 1)
+
+
+def _enlarged(size: re.Match[str]) -> str:
+    """The size on the page, where type is larger than in print."""
+    return f'{size[1]}="{float(size[2]) * 1.6:.0f}"'
 
 
 def _small(text: str) -> str:
@@ -112,6 +119,7 @@ def _small(text: str) -> str:
     text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
     text = re.sub(r"\n +", "\n", text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*?(?=;|\")", r"font-size: \1", text)
+    text = re.sub(r'style="[^"]*"', lambda style: re.sub(r"([:;]) ", r"\1", style[0]), text)
     return re.sub(r' d="[^"]*"', _rounded, text)
 
 
@@ -196,6 +204,18 @@ def legend(figure: Figure, handles: Mapping[str, Any]) -> None:
     """A legend above all panels, where it hides nothing."""
     if handles:
         figure.legend(
-            list(handles.values()), list(handles), loc="outside upper left", ncols=4,
-            handlelength=2.2, columnspacing=1.6, borderaxespad=0.2,
+            list(handles.values()), list(handles), loc="outside upper left",
+            ncols=_columns(list(handles), figure.get_figwidth()), handlelength=2.2,
+            columnspacing=1.6, borderaxespad=0.2,
         )  # fmt: skip
+
+
+def _columns(texts: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit into `width` inches; the first ones take the rest."""
+    for columns in range(min(5, len(texts)), 1, -1):
+        size, rest = divmod(len(texts), columns)
+        starts = [i * size + min(i, rest) for i in range(columns + 1)]
+        longest = [max(map(len, texts[i:j])) for i, j in pairwise(starts)]
+        if sum(0.066 * letters + 0.5 for letters in longest) < width:
+            return columns
+    return 1

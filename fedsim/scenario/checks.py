@@ -1,10 +1,13 @@
 """What a scenario's keys must be to one another; every problem is told at the key to change."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from fedsim.registry import Choice
+from fedsim.strict import Strict
 
 if TYPE_CHECKING:
     from fedsim.scenario.adversary import Adversary
@@ -30,6 +33,7 @@ def check(scenario: "Scenario") -> None:
 
 
 def _problems(scenario: "Scenario") -> Iterator[Problem]:
+    yield from _plain(scenario, ())
     yield from _training(scenario)
     yield from _cohort(scenario)
     if scenario.adversary is None:
@@ -42,6 +46,23 @@ def _problems(scenario: "Scenario") -> Iterator[Problem]:
     yield from _attackers(scenario, scenario.adversary)
     yield from _schedule(scenario, scenario.adversary)
     yield from _means(scenario, scenario.adversary)
+
+
+def _plain(value: Any, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    """A scenario can be written down; a parameter without a type could be anything."""
+    match value:
+        case Choice():
+            yield from _plain(value.parameters, where)
+        case Strict() | Mapping():
+            for key, item in dict(value).items():
+                yield from _plain(item, (*where, key))
+        case list() | tuple():
+            for k, item in enumerate(value):
+                yield from _plain(item, (*where, k))
+        case None | bool() | int() | float() | str():
+            return
+        case _:
+            yield where, f"must be plain values; got {type(value).__name__}."
 
 
 def _training(scenario: "Scenario") -> Iterator[Problem]:

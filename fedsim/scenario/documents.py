@@ -1,7 +1,8 @@
 """A scenario before it is checked: plain values, and the place of every key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from fedsim.scenario.schema import Scenario
 from fedsim.scenario.yaml12 import MAX_DEPTH, MAX_NODES, MAX_TEXT, Where, YamlError, flow, read
 
 MAX_BYTES = 1_000_000
+MAX_BITS = 1_000
 MAX_MESSAGE = 500
 
 
@@ -117,37 +119,33 @@ def _text(file: str) -> str:
 
 def plain(value: Any, place: str, where: Where = ()) -> Any:
     """A value given in Python as a YAML file would hold it; ScenarioError if none could."""
-    return _Copy(place).of(value, where)
+    return _copied(value, place, where, count(1))
 
 
-class _Copy:
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.nodes = 0
+def _copied(value: Any, place: str, where: Where, nodes: Iterator[int]) -> Any:
+    if next(nodes) > MAX_NODES or len(where) > MAX_DEPTH:
+        raise told(place, where[:3], "is too large or nested too deeply.")
+    match value:
+        case Mapping():
+            _check_keys(value, place, where)
+            return {k: _copied(item, place, (*where, k), nodes) for k, item in value.items()}
+        case list() | tuple():
+            return [_copied(item, place, (*where, k), nodes) for k, item in enumerate(value)]
+        case Path():
+            return str(value)
+    _check_scalar(value, place, where)
+    return value
 
-    def of(self, value: Any, where: Where) -> Any:
-        self.nodes += 1
-        if self.nodes > MAX_NODES or len(where) > MAX_DEPTH:
-            raise told(self.place, where[:3], "is too large or nested too deeply.")
-        match value:
-            case Mapping():
-                return {self._key(k, where): self.of(v, (*where, k)) for k, v in value.items()}
-            case list() | tuple():
-                return [self.of(item, (*where, k)) for k, item in enumerate(value)]
-            case Path():
-                return str(value)
-        return self._scalar(value, where)
 
-    def _scalar(self, value: Any, where: Where) -> Any:
-        if value is not None and not isinstance(value, str | int | float):
-            raise told(self.place, where, f"must be plain values; got {type(value).__name__}.")
-        if isinstance(value, int) and value.bit_length() > 1000:
-            raise told(self.place, where, "is too large a number.")
-        if isinstance(value, str) and len(value) > MAX_TEXT:
-            raise told(self.place, where, f"is a text of more than {MAX_TEXT} characters.")
-        return value
+def _check_keys(value: Mapping[Any, Any], place: str, where: Where) -> None:
+    if any(isinstance(key, bool) or not isinstance(key, str | int) for key in value):
+        raise told(place, where, "has a key that is neither text nor a whole number.")
 
-    def _key(self, key: Any, where: Where) -> str | int:
-        if isinstance(key, bool) or not isinstance(key, str | int):
-            raise told(self.place, where, "has a key that is neither text nor a whole number.")
-        return key
+
+def _check_scalar(value: Any, place: str, where: Where) -> None:
+    if value is not None and not isinstance(value, str | int | float):
+        raise told(place, where, f"must be plain values; got {type(value).__name__}.")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise told(place, where, "is too large a number.")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise told(place, where, f"is a text of more than {MAX_TEXT} characters.")

@@ -79,7 +79,7 @@ def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
     if scenario.model.weights is not None:
         tree["model"]["weights"] = digests[scenario.model.weights]
     version = ".".join(__version__.split(".")[:2])
-    text = json.dumps([version, tree], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps([version, tree], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -13,6 +13,7 @@ from fedsim.scenario.overrides import PathError, put
 from fedsim.scenario.yaml12 import Where, flow
 
 MAX_CELLS = 10_000
+_STAGES = {"preaggregators", "aggregator", "postaggregators"}
 
 
 def expand(document: Document) -> Iterator[tuple[Document, dict[str, str]]]:
@@ -77,31 +78,24 @@ def _origin(document: Document, key: str, k: int) -> dict[Where, str]:
 
 
 def _text(value: Any, full: bool) -> str:
-    if isinstance(value, dict):
-        return _mapping(value, full)
+    """A plug-in as its name, a pipeline with arrows; with `full`, what else is said in brackets."""
     if isinstance(value, list) and value and all(_named(item) for item in value):
         return " → ".join(_text(item, full) for item in value)
-    return flow(value)
-
-
-def _mapping(value: dict[str, Any], full: bool) -> str:
     if _named(value):
-        name = value["name"]
-        stages = [name.rpartition(":")[2] if ".py:" in name else name]
-        rest = {key: item for key, item in value.items() if key != "name"}
+        stages, own = [value["name"].rpartition(":")[2]], {"name"}
+    elif isinstance(value, dict) and _STAGES & value.keys():
+        stages, own = _pipeline(value, full), _STAGES
     else:
-        keys = ("preaggregators", "aggregator", "postaggregators")
-        server = {"aggregator": {"name": "mean"}, **value}
-        if not any(key in value for key in keys):
-            return flow(value)
-        groups = [server.get(key, []) for key in keys]
-        flat = [item for g in groups for item in (g if isinstance(g, list) else [g])]
-        stages = [_text(item, full) for item in flat]
-        rest = {key: item for key, item in value.items() if key not in keys}
-    text = " → ".join(stages)
-    if not (full and rest):
-        return text
-    return f"{text}({', '.join(f'{key}={_text(item, full)}' for key, item in rest.items())})"
+        return flow(value)
+    rest = [f"{key}={_text(item, full)}" for key, item in value.items() if key not in own]
+    return " → ".join(stages) + (f"({', '.join(rest)})" if full and rest else "")
+
+
+def _pipeline(server: dict[str, Any], full: bool) -> list[str]:
+    server = {"preaggregators": [], "aggregator": {"name": "mean"}, "postaggregators": [], **server}
+    groups = [server[key] for key in ("preaggregators", "aggregator", "postaggregators")]
+    stages = itertools.chain(*(group if isinstance(group, list) else [group] for group in groups))
+    return [_text(stage, full) for stage in stages]
 
 
 def _named(value: Any) -> bool:

@@ -102,7 +102,7 @@ class Server(Section):
 
 
 class Engine(Section):
-    """Where clients train. Nothing here but device, trainer and threads can change a number."""
+    """Where clients train. The name, workers, address and shares of Ray change no number."""
 
     name: Literal["inprocess", "ray"] = "inprocess"
     trainer: Literal["auto", "sequential"] = "auto"

@@ -1,12 +1,16 @@
 """YAML as scenarios use it: 1.2 scalars, no tags, no merge keys, every value with its place."""
 
 import re
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Where = tuple[str | int, ...]
+Places = dict[Where, tuple[int, int]]
+"""Path → (line, column), both from 1."""
 
 MAX_DEPTH = 64
 MAX_NODES = 50_000
@@ -60,7 +64,7 @@ for _name, (_pattern, _starts) in _SCALARS.items():
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, _starts)
 
 
-def read(text: str) -> tuple[Any, dict[Where, tuple[int, int]]]:
+def read(text: str) -> tuple[Any, Places]:
     """The value of a YAML text and the (line, column) of every key in it; YamlError if bad."""
     _printable(text)
     try:
@@ -73,9 +77,8 @@ def read(text: str) -> tuple[Any, dict[Where, tuple[int, int]]]:
         raise YamlError("is not valid YAML.", 1, 1) from None
     if node is None:
         return None, {(): (1, 1)}
-    tree = _Tree()
-    value = tree.build(node, ())
-    return value, {**tree.places, (): (1, 1)}
+    places: Places = {(): (1, 1)}
+    return _build(node, (), places, count(1)), places
 
 
 def flow(value: Any) -> str:
@@ -92,44 +95,36 @@ def flow(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-class _Tree:
-    """The values of composed nodes, and where they stand."""
+def _build(node: Node, where: Where, places: Places, nodes: Iterator[int]) -> Any:
+    """The value of `node`; aliases are written out, so the bounds hold here once more."""
+    if next(nodes) > MAX_NODES:
+        raise _error(f"has over {MAX_NODES} values once its aliases are written out.", node)
+    if len(where) > MAX_DEPTH:
+        raise _error(f"is nested deeper than {MAX_DEPTH}, or an alias holds itself.", node)
+    if isinstance(node, MappingNode) and node.tag == _TAG + "map":
+        return _mapping(node, where, places, nodes)
+    if isinstance(node, SequenceNode) and node.tag == _TAG + "seq":
+        places.update({(*where, k): _at(item) for k, item in enumerate(node.value)})
+        return [_build(item, (*where, k), places, nodes) for k, item in enumerate(node.value)]
+    if isinstance(node, ScalarNode) and node.tag == _tag(node):
+        return _scalar(node, where)
+    raise _error(f"has the tag {node.tag.removeprefix(_TAG)}. Remove it.", node, where)
 
-    def __init__(self) -> None:
-        self.places: dict[Where, tuple[int, int]] = {}
-        self.nodes = 0
 
-    def build(self, node: Node, where: Where) -> Any:
-        """The value of `node`; aliases are written out, so the bounds hold here once more."""
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise _error(f"has over {MAX_NODES} values once its aliases are written out.", node)
-        if len(where) > MAX_DEPTH:
-            raise _error(f"is nested deeper than {MAX_DEPTH}, or an alias holds itself.", node)
-        if isinstance(node, MappingNode) and node.tag == _TAG + "map":
-            return self._mapping(node, where)
-        if isinstance(node, SequenceNode) and node.tag == _TAG + "seq":
-            for k, item in enumerate(node.value):
-                self.places[(*where, k)] = _at(item)
-            return [self.build(item, (*where, k)) for k, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode) and node.tag == _tag(node):
-            return _scalar(node, where)
-        raise _error(f"has the tag {node.tag.removeprefix(_TAG)}. Remove it.", node, where)
-
-    def _mapping(self, node: MappingNode, where: Where) -> dict[str | int, Any]:
-        result: dict[str | int, Any] = {}
-        for key_node, item in node.value:
-            key = _key(key_node, where)
-            if key in result:
-                line, column = self.places[(*where, key)]
-                raise _error(
-                    f"appears twice; the first is at {line}:{column}. Remove one.",
-                    key_node,
-                    (*where, key),
-                )
-            self.places[(*where, key)] = _at(key_node)
-            result[key] = self.build(item, (*where, key))
-        return result
+def _mapping(
+    node: MappingNode, where: Where, places: Places, nodes: Iterator[int]
+) -> dict[str | int, Any]:
+    result: dict[str | int, Any] = {}
+    for key_node, item in node.value:
+        key = _key(key_node, where)
+        here = (*where, key)
+        if key in result:
+            line, column = places[here]
+            what = f"appears twice; the first is at {line}:{column}. Remove one."
+            raise _error(what, key_node, here)
+        places[here] = _at(key_node)
+        result[key] = _build(item, here, places, nodes)
+    return result
 
 
 def _key(node: Node, where: Where) -> str | int:

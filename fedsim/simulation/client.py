@@ -55,8 +55,8 @@ def visit(
     data = federation.data.train.take(federation.clients[order.client])
     shuffle = generator(federation.scenario.seed, "train", order.round, order.client)
     if order.acting:
-        data, batch_poison = _poisoned(federation, order, data)
-        plan, constraints = _malicious_plan(federation, order.round)
+        data, batch_poison = poisoned_data(federation, order, data)
+        plan, constraints = malicious_plan(federation, order.round)
         loss = train_local(model, data, plan, shuffle, poison=batch_poison, constraints=constraints)
     else:
         loss = train_local(model, data, honest_plan(federation, order.round), shuffle)
@@ -82,7 +82,7 @@ def honest_plan(federation: Federation, round_: int) -> Plan:
     )
 
 
-def _malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Constraint]]:
+def malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Constraint]]:
     adversary = federation.scenario.adversary
     if adversary is None or adversary.training is None:
         return honest_plan(federation, round_), []
@@ -100,7 +100,7 @@ def _malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Con
     return plan, [constraint.build() for constraint in training.constraints]
 
 
-def _poisoned(
+def poisoned_data(
     federation: Federation, order: Visit, data: Split
 ) -> tuple[Split, BatchPoison | None]:
     """The client's set as its poison leaves it, and what is still to be done to each batch."""

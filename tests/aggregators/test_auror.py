@@ -143,6 +143,13 @@ def test_a_distance_of_alpha_is_not_enough():
     assert flagged(values, alpha=0.4999) == [3]
 
 
+def test_a_coordinate_at_a_distance_of_alpha_does_not_count():
+    rows = torch.zeros(5, 2)
+    rows[3, 0], rows[4, 1] = 0.5, 9.0
+    assert flagged(rows, alpha=0.5) == [4]
+    assert flagged(rows, alpha=0.4) == []
+
+
 def test_half_of_the_clients_are_not_fewer_than_half():
     assert flagged(column(0.0, 0.0, 1.0, 1.0)) == []
     assert flagged(column(0.0, 0.0, 0.0, 1.0, 1.0)) == [3, 4]
@@ -179,12 +186,13 @@ def test_one_or_two_clients_have_no_minority(n):
 
 
 def test_identical_rows_drop_nobody_however_often_each_was_seen():
-    row, state = torch.full((4, 3), 0.1), {}
+    row, state = torch.rand(100, generator=torch.Generator().manual_seed(1)), {}
     for ids in ([0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 5, 6]):
-        outcome = call(row, ids=ids, state=state, observe_rounds=3, alpha=0.0)
+        known = {"state": state, "observe_rounds": 3, "alpha": 0.0, "tau": 0.0}
+        outcome = call(row.repeat(4, 1), ids=ids, **known)
         state = outcome.state
     assert state["flagged"].tolist() == []
-    assert torch.equal(outcome.update, row[0])
+    assert torch.equal(outcome.update, row)
 
 
 # Over the rounds
@@ -284,6 +292,11 @@ def test_a_large_common_offset_changes_nothing(offset):
     rows = torch.randint(-8, 9, (9, 50), generator=generator).double() / 64
     rows[[0, 4]] += 0.25
     assert flagged(rows, alpha=0.1) == [0, 4] == flagged(rows + offset, alpha=0.1)
+
+
+def test_a_large_common_offset_costs_two_means_no_digits():
+    values = torch.tensor([[0.0, 0.25, 0.0, 0.0, 0.5, 0.25, 0.0]]).double()
+    assert torch.equal(_two_means(values + 2.0**50)[0], _two_means(values)[0])
 
 
 @pytest.mark.parametrize("huge", [1e30, -1e30])

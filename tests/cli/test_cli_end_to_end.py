@@ -83,3 +83,15 @@ def test_missing_data_stand_at_the_dataset(cli, scenario, monkeypatch):
     assert result.exit_code == 2
     assert "data.dataset: " in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_preview(cli, scenario, tmp_path):
+    from fedsim import api
+
+    if not hasattr(api, "preview"):
+        pytest.skip("fedsim.api has no preview yet")
+    result = cli("preview", scenario, "-o", "page.html")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout
+    assert (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "runs").exists()

@@ -71,6 +71,17 @@ def test_the_archive_is_read_without_unpacking(tmp_path, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
+def test_pickles_of_an_old_numpy_are_read(tmp_path, monkeypatch):
+    """The published batches name numpy.core and give the dtype's flags as numbers."""
+    write(tmp_path, [batch(number) for number in range(6)])
+    for path in (tmp_path / CIFAR10.base_folder).iterdir():
+        old = pickle.dumps(pickle.loads(path.read_bytes()), protocol=2)
+        old = old.replace(b"numpy._core", b"numpy.core").replace(b"\x89\x88\x87", b"K\0K\1\x87")
+        path.write_bytes(old)
+    publish(tmp_path, monkeypatch)
+    assert len(cifar10(DataSource(tmp_path)).train) == 50
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_unpublished_pickle_is_refused_unopened(tmp_path, packed):
     write(tmp_path, [Trap()] * 6)

@@ -70,6 +70,13 @@ def test_extreme_rows_neither_overflow_nor_vanish(value):
     assert torch.equal(clip(rows, norm="median").sign(), rows.sign())
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_squares_that_float64_cannot_hold(size):
+    rows = torch.full((1, 4), size, dtype=torch.float64)
+    clipped = clip(rows, norm=size * 1e-50)
+    assert (clipped / size * 2e50).tolist() == [pytest.approx([1.0] * 4)]
+
+
 @pytest.mark.parametrize("norm", [0, -1.0, float("inf"), float("nan"), "mean", None])
 def test_a_bound_that_is_none_is_refused(norm):
     with pytest.raises(ValueError, match="clip: norm"):

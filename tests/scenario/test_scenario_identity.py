@@ -10,7 +10,9 @@ from scenario_texts import FULL, MINIMAL, minimal
 from fedsim import __version__
 from fedsim.registry import REGISTRIES
 from fedsim.scenario import load
+from fedsim.scenario.yaml12 import read
 
+FULL_TREE = read(FULL)[0]
 RULE = "def rule(updates, *, x: float = 1.0):\n    return updates.mean(0)\n"
 
 
@@ -21,10 +23,6 @@ def one(source, *overrides):
 
 def hash_with(*overrides):
     return one(FULL_TREE, *overrides).hash8
-
-
-FULL_TREE = {**yaml.safe_load(FULL.replace("1e-1", "0.1").replace("on: mean", "'on': mean"))}
-FULL_TREE["clients"]["training"]["weight_decay"] = 5e-4
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL])
@@ -51,7 +49,6 @@ LISTS = {
     "constraints": "adversary.training.constraints",
     "attacks": "adversary.attack",
 }
-GIVEN = {"path": "x", "count": 3, "alpha": 0.5, "norm": 1.0, "std": 0.5, "lr": 0.1, "trim": 0.1}
 
 
 def test_every_plug_in_that_needs_no_parameters_comes_back(folder):

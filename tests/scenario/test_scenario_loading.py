@@ -192,6 +192,15 @@ def test_long_lines_are_cut(refused):
     assert line.endswith("...")
 
 
+def test_a_parameter_that_cannot_be_written_down(refused, folder):
+    code = "def rule(updates, *, x=[1, {'a': None}], y=print):\n    return updates"
+    (folder / "mine.py").write_text(code)
+    text = MINIMAL + "server: {aggregator: {name: mine.py:rule}}"
+    line = "must be plain values; got builtin_function_or_method."
+    assert refused(text) == f"a.yaml:8:10: server.aggregator: {line}"
+    assert load("a.yaml", ["server.aggregator.y=.nan"])[0].scenario.hash8
+
+
 def test_a_file_that_cannot_be_used_is_an_error_of_the_user(folder):
     (folder / "mine.py").write_text("def rule(updates, *, x: 'Nowhere'): ...")
     with pytest.raises(FedsimError, match=r"^scenario: .*Nowhere"):
