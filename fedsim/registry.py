@@ -21,6 +21,9 @@ from fedsim.strict import Strict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+USER_MODULE = "fedsim_user_"
+"""How the modules of users' files are called."""
+
 REGISTRIES: dict[str, "Registry"] = {}
 
 
@@ -121,7 +124,9 @@ class Registry:
     def add(self, function: Callable[..., Any], form: str = "plain", **facts: Any) -> None:
         """Register `function` under its own name; a second one of that name is refused."""
         name = function.__name__
-        if name in self._plugins:
+        known = self._plugins.get(name)
+        # A user's file that was edited and read again replaces what it registered before.
+        if known and not known.function.__module__.startswith(USER_MODULE):
             raise ValueError(f"{self.kind}: '{name}' is registered twice")
         self._plugins[name] = Plugin(self.kind, name, function, form, facts)
 
@@ -275,7 +280,7 @@ def _is_file(path: Path) -> bool:
 
 def _load_module(path: Path) -> Any:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    module_name = f"fedsim_user_{digest}_{path.stem}"
+    module_name = f"{USER_MODULE}{digest}_{path.stem}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     spec = importlib.util.spec_from_file_location(module_name, path)

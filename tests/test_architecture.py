@@ -27,7 +27,8 @@ LAYERS = [
     {"flower"},
     {"results", "reporting", "evaluation"},
     {
-        *("progress", "execution", "api", "library", "arguments", "testing", "bench", "cli"),
+        *("progress", "execution", "preview", "api"),
+        *("library", "arguments", "testing", "bench", "cli"),
         "__main__",
     },
 ]

@@ -109,7 +109,12 @@ def _find_in_file(name: str) -> "Plugin":
         found = [REGISTRIES[kind].get(name) for kind in PLACES]
     except ValueError as error:
         raise InputError(f"{name}: {error}") from error
-    return next((plugin for plugin in found if plugin.form != "user"), found[0])
+    plugin = next((plugin for plugin in found if plugin.form != "user"), found[0])
+    try:
+        _ = plugin.parameters
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return plugin
 
 
 def _description(plugin: "Plugin", name: str) -> Iterator[str]:
@@ -117,7 +122,8 @@ def _description(plugin: "Plugin", name: str) -> Iterator[str]:
 
     doc = parse(plugin.function)
     yield f"{name}: {_form(plugin)}"
-    yield from ["", doc.summary, *(["", doc.text] if doc.text else []), ""]
+    yield from ["", doc.summary, *(["", doc.text] if doc.text else [])]
+    yield from [""] if doc.headings or _facts(plugin) else []
     for heading in ("Paper", "Differs", "Raises"):
         if heading in doc.headings:
             yield _wrapped(f"{heading}: {doc.headings[heading]}", 2)

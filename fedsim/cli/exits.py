@@ -21,7 +21,9 @@ class OneLine(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command and give it `--debug`, which every command knows."""
         text = "Show the traceback of an error."
-        debug = click.Option(["--debug"], is_flag=True, expose_value=False, help=text)
+        debug = click.Option(
+            ["--debug"], is_flag=True, expose_value=False, callback=_remember, help=text
+        )
         cmd.params.append(debug)
         super().add_command(cmd, name)
 
@@ -53,6 +55,10 @@ class OneLine(click.Group):
         if not debug or code != 3:
             click.echo(one_line(line), err=True)
         return code
+
+
+def _remember(context: click.Context, option: click.Parameter, value: bool) -> None:
+    context.meta[str(option.name)] = value
 
 
 def one_line(text: str) -> str:

@@ -1,54 +1,21 @@
 """What a run tells while it runs: a bar on a terminal, now and then a line elsewhere."""
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
+
+from fedsim.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 SECONDS_BETWEEN_LINES = 5.0
-
-
-class Progress(Protocol):
-    """What a run reports to. Calls of several cells may interleave; all come from the caller."""
-
-    def cell_started(
-        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
-    ) -> None:
-        """Cell `index` of `count` (from 0) begins: `done_rounds` of its `rounds` are there."""
-
-    def round_done(self, record: Mapping[str, Any]) -> None:
-        """A round has ended; `record` has the keys of a line of rounds.jsonl."""
-
-    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
-        """Cell `index` is finished (`reused`: was before); without a summary it has failed."""
-
-    def message(self, text: str) -> None:
-        """Something the user should read now, in one line."""
-
-
-class SilentProgress:
-    """Says nothing."""
-
-    def cell_started(
-        self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
-    ) -> None:
-        """Say nothing."""
-
-    def round_done(self, record: Mapping[str, Any]) -> None:
-        """Say nothing."""
-
-    def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
-        """Say nothing."""
-
-    def message(self, text: str) -> None:
-        """Say nothing."""
 
 
 class ConsoleProgress:
@@ -154,6 +121,18 @@ class ConsoleProgress:
             click.echo(text, err=True)
         except BrokenPipeError:  # nobody reads it; that must not stop a run
             self.spoke = float("inf")
+
+
+class LogLines(logging.Handler):
+    """Tells what fedsim logs as messages of a run, a traceback only if asked for."""
+
+    def __init__(self, progress: Progress, *, debug: bool) -> None:
+        super().__init__()
+        self.progress, self.debug = progress, debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell `record` in a line."""
+        self.progress.message(self.format(record) if self.debug else record.getMessage())
 
 
 def is_live() -> bool:

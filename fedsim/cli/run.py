@@ -1,6 +1,7 @@
 """`fedsim run` and `fedsim resume`: execute the cells of a scenario, then show their scores."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from fedsim.cli.exits import one_line
-from fedsim.cli.progress import ConsoleProgress, SilentProgress, label_text
+from fedsim.cli.progress import ConsoleProgress, LogLines, label_text
 from fedsim.cli.tables import print_table
+from fedsim.progress import Progress, Silence
 
 if TYPE_CHECKING:
     from fedsim.api import Outcome
@@ -125,11 +127,18 @@ def resume(run: Path) -> None:
 
 
 @contextmanager
-def _progress(volume: str | None) -> Iterator[ConsoleProgress | SilentProgress]:
-    quiet = volume == "quiet"
-    told = ConsoleProgress(verbose=volume == "verbose") if not quiet else None
-    with told or nullcontext():
-        yield told or SilentProgress()
+def _progress(volume: str | None) -> Iterator[Progress]:
+    """The listener of a run, which hears fedsim's log too."""
+    console = None if volume == "quiet" else ConsoleProgress(verbose=volume == "verbose")
+    listener: Progress = console or Silence()
+    debug = click.get_current_context().meta.get("debug", False)
+    handler, log = LogLines(listener, debug=debug), logging.getLogger("fedsim")
+    log.addHandler(handler)
+    try:
+        with console or nullcontext():
+            yield listener
+    finally:
+        log.removeHandler(handler)
 
 
 @contextmanager

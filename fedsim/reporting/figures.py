@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedsim.reporting import style
-from fedsim.reporting.labels import RunLike
+from fedsim.reporting.labels import RunLike, distinct
 from fedsim.reporting.series import Curve, Series, detection, learning
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ DETECTION = (
 
 def figure(runs: RunLike | Sequence[RunLike]) -> Figure:
     """Accuracy and attack success by round; seeds are averaged, more than seven rules faceted."""
-    listed = list(runs) if isinstance(runs, Sequence) else [runs]
+    listed = distinct(runs if isinstance(runs, Sequence) else [runs])
     return _drawn(learning(listed), LEARNING)
 
 

@@ -52,6 +52,11 @@ def without_seed(labels: Labels) -> dict[str, str]:
     return {key: text for key, text in labels.items() if key != "seed"}
 
 
+def distinct(runs: Sequence[RunLike]) -> list[RunLike]:
+    """Each run once, however often it was named."""
+    return list({run.path.absolute(): run for run in runs}.values())
+
+
 def group(runs: Sequence[RunLike]) -> list[Group]:
     """The runs by everything but their seed, in the order given."""
     found: dict[tuple[tuple[str, str], ...], list[RunLike]] = {}

@@ -8,7 +8,7 @@ from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedsim.reporting.labels import Group, RunLike, group, labelled
+from fedsim.reporting.labels import Group, RunLike, distinct, group, labelled
 from fedsim.reporting.measure import facts
 from fedsim.reporting.scores import Row, rows
 from fedsim.reporting.sections import sections
@@ -50,7 +50,7 @@ def html(
     missing: Sequence[str] = (),
 ) -> str:
     """The page as text. `missing` are sentences on cells that have no numbers."""
-    every = list(runs) if isinstance(runs, Sequence) else [runs]
+    every = distinct(runs if isinstance(runs, Sequence) else [runs])
     groups = group(every)
     scored = rows([(label, run.summary) for label, run in zip(labelled(every), every, strict=True)])
     return environment().get_template("report.html.j2").render(

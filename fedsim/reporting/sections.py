@@ -84,7 +84,6 @@ def _pictures(ids: Ids, drawing: Figure | None, caption: str) -> list[Picture]:
 
 
 def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
-    several = len(groups) > 1
     seeds = max(len(one.runs) for one in groups)
     measured = any(number(r["attack_success_rate"]) is not None for run in runs for r in run.rounds)
     sentences = [
@@ -102,8 +101,8 @@ def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Sec
             sentences.append("Dotted: the clean twin, the same run with nobody attacking.")
         else:
             sentences.append("The clean twins stand in the table above.")
-    if not several:
-        sentences.insert(1, _peak(groups[0].runs[0]))
+    if len(runs) == 1:
+        sentences.insert(1, _peak(runs[0]))
     return Section(
         "Over the rounds", _pictures(ids, figure(runs), " ".join(filter(None, sentences)))
     )

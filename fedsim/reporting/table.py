@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv as csv_format
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from fedsim.reporting.labels import short_key
@@ -28,6 +29,14 @@ COLUMNS = {
 """The score columns in their order; all but the first two stand only where something applies."""
 
 ALWAYS = ("accuracy", "attack_success_rate")
+
+EXPENDABLE = (
+    "robust_accuracy", "twin_success", "false_positive_rate", "recall", "accuracy_drop", "cost",
+)  # fmt: skip
+"""What a narrow terminal goes without, in this order."""
+
+LABEL = 24
+"""A longer word is folded."""
 
 LEGEND = {
     "attack_success_rate": "ASR: attack success rate on the test set, after the last round.",
@@ -53,28 +62,35 @@ TEX = {
 }
 
 
-def table(entries: Sequence[Entry]) -> Table:
-    """The scores of (labels, summary) pairs, a row for each set of labels, seeds averaged."""
+def table(entries: Sequence[Entry], width: int | None = None) -> Table:
+    """The scores of (labels, summary) pairs, a row for each set of labels, seeds averaged.
+
+    Columns that do not fit into `width` (by default the terminal's, 160 without one) are left out,
+    and the caption says which; numbers are never cut.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     scored = rows(entries)
-    header, body = grid(scored)
+    room = width or get_terminal_size((160, 24)).columns
+    shown, left_out = _fitting(scored, room)
+    header, body = grid(scored, shown)
+    told = f"No room here for: {', '.join(left_out)}." if left_out else ""
     result = Table(
         box=box.SIMPLE_HEAD,
-        caption=Text(" ".join(filter(None, [story(scored), seeds_note(scored)]))),
+        caption=Text(" ".join(filter(None, [story(scored), seeds_note(scored), told]))),
         caption_justify="left",
         caption_style="",
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     texts = _text_columns(header, len(_label_keys(scored)))
-    for title, is_text, cells in zip(header, texts, zip(*body, strict=True), strict=False):
-        longest = max(len(cell) for cell in cells)
+    for title, is_text, size in zip(header, texts, _widths(header, body, room), strict=True):
         result.add_column(
             Text(title if is_text else title.replace(" ", "\n")),
             justify="left" if is_text else "right",
-            min_width=min(longest, 20 if is_text else 5),
+            width=size,
+            overflow="fold",
         )
     for line in body:
         result.add_row(*(Text(cell.replace("± ", "±")) for cell in line))
@@ -87,8 +103,55 @@ def plain(entries: Sequence[Entry], width: int = 160) -> str:
 
     sheet = Console(file=StringIO(), width=width, color_system=None, force_terminal=False)
     with sheet.capture() as capture:
-        sheet.print(table(entries))
+        sheet.print(table(entries, width))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n") + "\n"
+
+
+def _fitting(scored: Sequence[Row], room: int) -> tuple[dict[str, str], list[str]]:
+    """The columns that fit, and the titles of those that do not, the least needed first."""
+    shown, left_out = columns(scored), []
+    for key in EXPENDABLE:
+        if sum(_least(*grid(scored, shown))) <= room - _between(len(grid(scored, shown)[0])):
+            break
+        if key in shown:
+            left_out.append(shown.pop(key))
+    return shown, left_out
+
+
+def _between(columns: int) -> int:
+    """Characters that stand between and around the columns."""
+    return 2 * columns + 1
+
+
+def _least(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[int]:
+    """The width each column needs: that of a word, a number, or ± and its number."""
+    return [
+        min(LABEL, max(len(w) for c in column for w in _words(c)))
+        for column in _cells(header, body)
+    ]
+
+
+def _widths(header: Sequence[str], body: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The widths of the columns: cells on one line where there is room, else folded."""
+    least = _least(header, body)
+    titles = [max(map(len, title.split())) for title in header]
+    whole = [
+        max(least[i], titles[i], *(len(cell.replace("± ", "±")) for cell in column[1:]), 0)
+        for i, column in enumerate(_cells(header, body))
+    ]
+    while sum(whole) > room - _between(len(header)) and whole != least:
+        widest = max(range(len(whole)), key=lambda i: whole[i] - least[i])
+        whole[widest] -= 1
+    return whole
+
+
+def _cells(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The columns, each with its title first."""
+    return [[title, *(line[i] for line in body)] for i, title in enumerate(header)]
+
+
+def _words(cell: str) -> list[str]:
+    return cell.replace("± ", "±").split() or [""]
 
 
 def markdown(entries: Sequence[Entry]) -> str:
@@ -131,10 +194,12 @@ def csv(entries: Sequence[Entry]) -> str:
     return sheet.getvalue()
 
 
-def grid(scored: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def grid(
+    scored: Sequence[Row], shown: Mapping[str, str] | None = None
+) -> tuple[list[str], list[list[str]]]:
     """Header and cells as text; columns that apply to no row are left out."""
     keys = _label_keys(scored)
-    shown = columns(scored)
+    shown = columns(scored) if shown is None else shown
     seeds = any(row.seeds > 1 for row in scored)
     flags = any(row.flags for row in scored)
     header = [*_titles(keys), *(["seeds"] if seeds else []), *shown.values()]

@@ -104,7 +104,7 @@ def malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Cons
 def poisoned_data(
     federation: Federation, order: Visit, data: Split
 ) -> tuple[Split, BatchPoison | None]:
-    """An acting client's set as its poison leaves it, and what is still to be done to each batch."""
+    """An acting client's set as its poison leaves it, and what is to be done to each batch."""
     adversary = federation.scenario.adversary
     if adversary is None or adversary.poison is None:
         return data, None

@@ -1,7 +1,5 @@
 """The server's rule: preaggregators, then the aggregator, then postaggregators."""
 
-from collections.abc import Callable, Sequence
-
 from torch import Tensor
 
 from fedsim.aggregators import Rule, lift
@@ -12,27 +10,16 @@ from fedsim.types import Aggregate, ServerView
 def pipeline(scenario: Scenario) -> Rule:
     """(updates (n, d), view) → Aggregate for the whole of `server`; weights are the rule's own."""
     server = scenario.server
-    return compose(
-        [choice.build() for choice in server.preaggregators],
-        lift(server.aggregator),
-        [choice.build() for choice in server.postaggregators],
-    )
-
-
-def compose(
-    before: Sequence[Callable[[Tensor], Tensor]],
-    rule: Rule,
-    after: Sequence[Callable[[Tensor, ServerView], Tensor]],
-) -> Rule:
-    """The steps as one rule."""
+    before = [(choice.build(), "view" in choice.plugin.takes) for choice in server.preaggregators]
+    rule = lift(server.aggregator)
+    after = [choice.build() for choice in server.postaggregators]
 
     def aggregate(updates: Tensor, view: ServerView) -> Aggregate:
-        for transform in before:
-            updates = transform(updates)
-        outcome = rule(updates, view)
-        update = outcome.update
-        for transform_after in after:
-            update = transform_after(update, view)
-        return Aggregate(update, outcome.weights, outcome.state)
+        for transform, sees_view in before:
+            updates = transform(updates, view) if sees_view else transform(updates)
+        update, weights, state = rule(updates, view)
+        for transform in after:
+            update = transform(update, view)
+        return Aggregate(update, weights, state)
 
     return aggregate

@@ -77,7 +77,7 @@ from fedsim.aggregators import aggregators
 from fedsim.strict import Count
 
 
-def plain(updates, *, keep: float = 0.5, name: str):
+def plain(updates, *, keep: float = 0.5, label: str):
     """The first row."""
     return updates[0]
 
@@ -97,6 +97,14 @@ def registered_rule(updates, *, f: Count):
     registered = cli("describe", f"{file}:registered_rule").stdout
     assert "one of the aggregators; a statistic, (updates (n, d)) → update (d,)" in registered
     assert f"server: {{aggregator: {{name: '{file}:registered_rule', f: 1}}}}" in registered
+
+
+def test_describe_a_function_with_an_impossible_parameter(cli, tmp_path):
+    file = tmp_path / "wrong.py"
+    file.write_text("def rule(updates, *, name: str):\n    return updates[0]\n")
+    result = cli("describe", f"{file}:rule")
+    assert result.exit_code == 2
+    assert result.stderr == f"{file}:rule: a parameter cannot be called 'name'\n"
 
 
 def test_describe_a_file_that_is_not_there(cli, tmp_path):
@@ -126,7 +134,6 @@ def test_list_as_markdown(cli):
 
 
 def test_schema_is_json(cli):
-    pytest.importorskip("fedsim.scenario.schema", reason="the scenario is not there yet")
     assert json.loads(cli("schema").stdout)["type"] == "object"
 
 

@@ -86,10 +86,6 @@ def test_missing_data_stand_at_the_dataset(cli, scenario, monkeypatch):
 
 
 def test_preview(cli, scenario, tmp_path):
-    from fedsim import api
-
-    if not hasattr(api, "preview"):
-        pytest.skip("fedsim.api has no preview yet")
     result = cli("preview", scenario, "-o", "page.html")
     assert result.exit_code == 0, result.stderr
     assert result.stdout

@@ -1,8 +1,10 @@
 """The lines a run tells while it runs."""
 
+import logging
+
 import pytest
 
-from fedsim.cli.progress import ConsoleProgress, SilentProgress
+from fedsim.cli.progress import ConsoleProgress, LogLines
 
 
 class Clock:
@@ -108,13 +110,22 @@ def test_nobody_reading_stops_no_run(clock, monkeypatch):
     progress.round_done(record(1))
 
 
-def test_silence(capsys):
-    progress = SilentProgress()
-    progress.cell_started(0, 1, {}, 3, 0)
-    progress.round_done(record(0))
-    progress.message("x")
-    progress.cell_finished(0, {}, reused=False)
-    assert capsys.readouterr() == ("", "")
+def test_the_log_is_told_in_lines(clock, capsys):
+    log = logging.getLogger("fedsim.test")
+    told = LogLines(ConsoleProgress(clock=clock), debug=False)
+    log.addHandler(told)
+    log.propagate = False
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        log.exception("cell %d failed", 3)
+    assert capsys.readouterr().err == "cell 3 failed\n"
+    told.debug = True
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        log.exception("cell %d failed", 3)
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("variable", [("CI", "true"), ("TERM", "dumb")])

@@ -1,7 +1,7 @@
 """A run folder before and after its end."""
 
 import pytest
-from result_records import write_run
+from tests.results.result_records import write_run
 
 from fedsim.results import RunFolder
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import client_record
+from tests.results.result_records import client_record
 
 from fedsim.results.detection import auc, detection
 

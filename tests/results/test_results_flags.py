@@ -1,7 +1,7 @@
 """Each flag in a case where it must be raised and in the nearest where it must not."""
 
 import pytest
-from result_records import client_record, flags_of, round_record
+from tests.results.result_records import client_record, flags_of, round_record
 
 from fedsim.results.flags import learning_threshold
 

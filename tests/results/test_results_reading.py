@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from result_records import SCENARIO, write_run
+from tests.results.result_records import SCENARIO, write_run
 
 from fedsim.errors import InputError
 from fedsim.results import Run, RunFolder, Sweep, load, write_sweep

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import pytest
 import torch
 import yaml
-from result_records import SCENARIO, client_record, round_record, write_run
+from tests.results.result_records import SCENARIO, client_record, round_record, write_run
 
 from fedsim.errors import InputError, RunError
 from fedsim.results import RunFolder

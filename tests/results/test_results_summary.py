@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from result_records import client_record, round_record, summary_of
+from tests.results.result_records import client_record, round_record, summary_of
 
 from fedsim.results.summary import durability
 

@@ -1,7 +1,7 @@
 """Every error line, verbatim. MINIMAL has seven lines, so what a case adds stands in line 8."""
 
 import pytest
-from scenario_texts import MINIMAL, minimal
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import Scenario, load, yaml12

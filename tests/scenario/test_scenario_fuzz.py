@@ -5,7 +5,7 @@ import string
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenario_texts import FULL, MINIMAL, minimal
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load

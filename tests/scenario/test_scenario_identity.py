@@ -5,7 +5,7 @@ import json
 
 import pytest
 import yaml
-from scenario_texts import FULL, MINIMAL, minimal
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim import __version__
 from fedsim.registry import REGISTRIES

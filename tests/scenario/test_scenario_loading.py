@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from scenario_texts import MINIMAL, minimal
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.errors import FedsimError, ScenarioError
 from fedsim.scenario import document, load

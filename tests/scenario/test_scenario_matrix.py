@@ -1,7 +1,7 @@
 """The cells of a matrix and what they are called."""
 
 import pytest
-from scenario_texts import MINIMAL, minimal
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.scenario import load, sweep_hash
 from fedsim.scenario.matrix import texts

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from pydantic import ValidationError
-from scenario_texts import FULL, MINIMAL, minimal
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim.scenario import Scenario, load
 
@@ -81,7 +81,7 @@ def test_a_full_scenario(folder):
     assert not cell.is_swept
     assert scenario.clients.training.lr == 0.1
     assert scenario.clients.training.epochs is None
-    assert scenario.model.network.parameters["hidden"] == [32, 16]
+    assert scenario.model.network.parameters["hidden"] == (32, 16)
     assert [choice.parameters["norm"] for choice in scenario.server.preaggregators] == [3, "median"]
     assert scenario.server.postaggregators[0].parameters["on"] == "mean"
     assert scenario.server.lr == {1: 1.0, 11: 0.1}
