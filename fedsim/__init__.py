@@ -1,10 +1,13 @@
 """fedsim: how much does this attack hurt a federation defended by this rule, and at what cost?"""
 
 import importlib
+import logging
 import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+logging.getLogger("fedsim").addHandler(logging.NullHandler())
 
 # Flower and Ray report usage by default and read these when imported. Nobody asked for that here.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")

@@ -198,7 +198,7 @@ def preview(source: Source, overrides: Overrides = (), *, download: bool = False
     shown = preview_cell(cells[0], question_of(source), download)
     if len(cells) == 1:
         return shown
-    note = f"the first of {len(cells)} cells: {cells[0].labels}"
+    note = f"the first of {len(cells)} cells: " + ", ".join(map("=".join, cells[0].labels.items()))
     return Preview([note, *shown.lines], shown.html)
 
 

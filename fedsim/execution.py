@@ -1,7 +1,9 @@
 """One cell of a scenario, from its checked form to a finished run folder."""
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ from fedsim.simulation.evaluation import per_class
 from fedsim.tensors import load_buffers, load_params, state_sha256
 from fedsim.types import DataSource
 
+log = logging.getLogger("fedsim")
+
 CHECKPOINT_STATE = tuple(field.name for field in fields(State))
 
 
@@ -40,7 +44,7 @@ class Settings:
 
 
 @dataclass
-class _Log:
+class _Tally:
     """What a run has gathered beside its state; it goes into the checkpoint with it."""
 
     seconds: float
@@ -67,7 +71,7 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
         return run
     refuse_unfinished(folder, settings)
     federation = prepare_cell(cell, settings.source)
-    twin = play_twin(cell, settings, progress) if scenario.clean_twin else None
+    twin = play_twin(cell, settings, progress, index, count) if scenario.clean_twin else None
     checkpoint = folder.load_checkpoint() if settings.resume and not settings.force else None
     done = checkpoint["round"] if checkpoint else 0
     progress.cell_started(index, count, cell.labels, scenario.rounds, done)
@@ -93,14 +97,26 @@ def prepare_cell(cell: Cell, source: DataSource) -> Federation:
         raise cell.error(problem.where, problem.text) from problem
 
 
-def play_twin(cell: Cell, settings: Settings, progress: Progress) -> dict[str, Any]:
+def play_twin(
+    cell: Cell, settings: Settings, progress: Progress, index: int, count: int
+) -> dict[str, Any]:
     """Run the same federation with nobody attacking; its summary."""
     twin = replace(cell, scenario=cell.scenario.twin())
     folder = RunFolder(folder_of(twin.scenario, settings.output))
     if folder.finished:
         return folder.summary()
-    progress.message(f"{cell.scenario.name}: first its clean twin, the same run without an attack")
-    return play(twin, replace(settings, force=False, resume=True), Silence()).summary
+    labels = {**cell.labels, "run": "clean twin"}
+    twin = replace(twin, labels=labels)
+    quiet = replace(settings, force=False, resume=True)
+    return play(twin, quiet, _TwinProgress(progress), index, count).summary
+
+
+class _TwinProgress(Silence):
+    """Tells of a twin's rounds as part of its cell, which has not ended when the twin has."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.cell_started = progress.cell_started  # type: ignore[method-assign]
+        self.round_done = progress.round_done  # type: ignore[method-assign]
 
 
 def _finish(
@@ -112,35 +128,58 @@ def _finish(
 ) -> dict[str, Any]:
     """Run the rounds that are missing, write them down, and close the folder with a summary."""
     scenario = federation.scenario
-    log = _Log(0.0, {})
+    tally = _Tally(0.0, {})
     state = None
     if checkpoint is None:
         folder.start(scenario.resolved(), _environment(federation))
         _write_examples(federation, folder.path)
     else:
-        state, log = _restore(checkpoint, federation.device)
+        state, tally = _restore(checkpoint, federation.device)
         folder.truncate(state.round)
-    started = time.perf_counter() - log.seconds
+    started = time.perf_counter() - tally.seconds
 
     def on_round(state: State, record: RoundRecord) -> None:
-        log.seconds = time.perf_counter() - started
+        tally.seconds = time.perf_counter() - started
         for flag in record.flags:
-            log.flag_rounds.setdefault(flag, []).append(state.round)
+            log.warning("round %d: %s", state.round, flag)
+            tally.flag_rounds.setdefault(flag, []).append(state.round)
         folder.append(record.round, record.clients)
-        folder.save_checkpoint({**vars(state), **asdict(log)})
+        folder.save_checkpoint({**vars(state), **asdict(tally)})
         progress.round_done(record.round)
 
-    last = run_rounds(federation, state, on_round)
-    log.seconds = time.perf_counter() - started
+    with run_log(folder.path / "run.log", anew=state is None):
+        log.info("from round %d of %d", state.round if state else 0, scenario.rounds)
+        last = run_rounds(federation, state, on_round)
+        tally.seconds = time.perf_counter() - started
+        log.info("finished after %.1f s", tally.seconds)
     model = final_model(federation, last)
-    summary = _summary(federation, folder, last, model, log, twin)
+    summary = _summary(federation, folder, last, model, tally, twin)
     folder.finish(model, summary)
     return summary
 
 
-def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Log]:
+@contextmanager
+def run_log(path: Path, *, anew: bool) -> Iterator[None]:
+    """Write what fedsim logs inside the block to `path`, with the time of day."""
+    handler = logging.FileHandler(path, mode="w" if anew else "a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    except BaseException as error:
+        log.info("stopped by %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Tally]:
     values = {name: _to(checkpoint[name], device) for name in CHECKPOINT_STATE}
-    return State(**values), _Log(checkpoint["seconds"], checkpoint["flag_rounds"])
+    return State(**values), _Tally(checkpoint["seconds"], checkpoint["flag_rounds"])
 
 
 def _to(value: Any, device: torch.device) -> Any:
@@ -164,7 +203,7 @@ def _summary(
     folder: RunFolder,
     state: State,
     model: Mapping[str, Tensor],
-    log: _Log,
+    tally: _Tally,
     twin: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     scenario = federation.scenario
@@ -179,13 +218,13 @@ def _summary(
         clients=folder.clients(),
         num_rounds=scenario.rounds,
         last_attack_round=last_attack_round(scenario),
-        flag_rounds=log.flag_rounds,
+        flag_rounds=tally.flag_rounds,
         accuracy_per_class=per_class(
             federation, federation.build_model(), state.params, state.buffers
         ),
         num_classes=federation.data.num_classes,
         assumed=rule.get("num_byzantine"),
-        seconds=log.seconds,
+        seconds=tally.seconds,
         parameters_sha256=state_sha256(model),
         twin=None if twin is None else dict(twin),
     )

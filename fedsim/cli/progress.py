@@ -50,7 +50,8 @@ class ConsoleProgress:
         """Remember where the cell stands."""
         self.index, self.count, self.rounds, self.round = index, count, rounds, done_rounds
         self.labels = label_text(labels)
-        self.todo[index] = rounds - done_rounds
+        # A cell begins once more after its clean twin.
+        self.todo[index] = self.todo.get(index, 0) + rounds - done_rounds
         self._show()
 
     def round_done(self, record: Mapping[str, Any]) -> None:
@@ -99,7 +100,8 @@ class ConsoleProgress:
     def _total(self) -> int:
         """The rounds to train in this call; a cell not yet begun is taken to be like this one."""
         unknown = self.count - len(self.todo)
-        return sum(self.todo.values()) + max(unknown, 0) * self.rounds
+        each = max(self.todo.values(), default=self.rounds)
+        return sum(self.todo.values()) + max(unknown, 0) * each
 
     def _show(self) -> None:
         if self.bar:
@@ -127,7 +129,7 @@ class LogLines(logging.Handler):
     """Tells what fedsim logs as messages of a run, a traceback only if asked for."""
 
     def __init__(self, progress: Progress, *, debug: bool) -> None:
-        super().__init__()
+        super().__init__(logging.DEBUG if debug else logging.WARNING)
         self.progress, self.debug = progress, debug
 
     def emit(self, record: logging.LogRecord) -> None:

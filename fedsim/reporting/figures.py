@@ -90,8 +90,7 @@ def _overlaid(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
         if len(series) > 1:
             style.name_lines(axes, ends, height)
     style.rounds_axis(panels[-1], *_ends(series))
-    style.legend(drawing, handles)
-    return drawing
+    return style.finished(drawing, handles)
 
 
 def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
@@ -124,8 +123,7 @@ def _faceted(series: Sequence[Series], measures: Sequence[Measure]) -> Figure:
         axes.tick_params(labelbottom=position + columns >= len(series))
     drawing.supxlabel("round", fontsize=8)
     drawing.supylabel("share (%)", fontsize=8)
-    style.legend(drawing, lines | handles)
-    return drawing
+    return style.finished(drawing, lines | handles)
 
 
 def _thinned(found: Curve, points: int) -> Curve:

@@ -63,7 +63,9 @@ def group(runs: Sequence[RunLike]) -> list[Group]:
     for run, label in zip(runs, labelled(runs), strict=True):
         found.setdefault(tuple(without_seed(label).items()), []).append(run)
     return [
-        Group(dict(key), join(dict(key)) or str(members[0].summary["name"]), tuple(members))
+        Group(
+            dict(key), join(dict(key)) or printable(str(members[0].summary["name"])), tuple(members)
+        )
         for key, members in found.items()
     ]
 
@@ -72,9 +74,18 @@ def labelled(runs: Sequence[RunLike]) -> list[dict[str, str]]:
     """The labels of each run: those of its sweep where they tell all runs apart."""
     own = [dict(run.labels) for run in runs]
     same_keys = len({tuple(label) for label in own}) == 1
-    if same_keys and len({tuple(label.items()) for label in own}) == len(own):
-        return own
-    return differences(runs)
+    sweep = same_keys and len({tuple(label.items()) for label in own}) == len(own)
+    told = own if sweep else differences(runs)
+    return [{printable(key): printable(text) for key, text in one.items()} for one in told]
+
+
+def printable(text: str) -> str:
+    r"""`text` with � for what neither a drawing nor a page can hold.
+
+    >>> printable("a\x00b")
+    'a�b'
+    """
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def join(labels: Labels) -> str:

@@ -42,8 +42,7 @@ def norm_figure(groups: Sequence[Group]) -> Figure | None:
         _scale(panels[0], shown)
         drawing.supxlabel("round", fontsize=8)
         drawing.supylabel("L2 norm as sent", fontsize=8)
-        style.legend(drawing, handles)
-        return drawing
+        return style.finished(drawing, handles)
 
 
 def pooled(groups: Sequence[Group]) -> int:

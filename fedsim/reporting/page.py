@@ -39,7 +39,7 @@ def report(source: Run | Sweep | Sequence[Run | Sweep], output: Path, question: 
     missing = [line for one in sources if isinstance(one, Sweep) for line in _missing(one)]
     names = [one.name if isinstance(one, Sweep) else one.summary["name"] for one in sources]
     title = " / ".join(dict.fromkeys(names))
-    replace_file(Path(output), html(runs, title, question, missing).encode())
+    replace_file(Path(output), html(runs, title, question, missing).encode(errors="replace"))
     return Path(output)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedsim.reporting import style
+from fedsim.results import read_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ def trigger_figure(examples: Mapping[str, Any]) -> Figure | None:
         )
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        return drawing
+        return style.finished(drawing)
 
 
 def _montage(rows: Sequence[Pixels]) -> Pixels:
@@ -70,7 +71,7 @@ def picture_rows(examples: Mapping[str, Any]) -> dict[str, Pixels]:
     clean, stamped = _pixels(examples["clean"]), _pixels(examples["stamped"])
     change = abs(stamped - clean).mean(axis=1, keepdims=True)
     largest = float(change.max())
-    factor = 1 if largest >= FAINT_CHANGE or largest == 0 else int(1 / largest)
+    factor = 1 if largest >= FAINT_CHANGE or largest == 0 else int(1 / largest + 1e-6)
     title = "difference" if factor == 1 else f"difference × {factor}"
     rows = {"clean": clean, "stamped": stamped, title: 1 - (factor * change).clip(0, 1)}
     for name in sorted(key for key in examples if key.startswith("part")):
@@ -80,10 +81,8 @@ def picture_rows(examples: Mapping[str, Any]) -> dict[str, Pixels]:
 
 def read_examples(folder: Path) -> dict[str, Any]:
     """The tensors of `examples.safetensors` in a run folder; empty where there is no such file."""
-    from safetensors.numpy import load_file
-
     path = folder / "examples.safetensors"
-    return dict(load_file(path)) if path.is_file() else {}
+    return dict(read_model(path)) if path.is_file() else {}
 
 
 def _pixels(images: Any) -> Pixels:

@@ -63,8 +63,7 @@ def preview_figure(
         if plan:
             _schedule(panels[-1], plan, acting, rounds or max(round_ for round_, _ in acting))
         drawing.align_ylabels(panels)
-        style.legend(drawing, handles)
-        return drawing
+        return style.finished(drawing, handles)
 
 
 def preview_html(

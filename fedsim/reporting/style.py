@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from html import escape
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, filterwarnings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,13 +66,17 @@ _RC: dict[str, Any] = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """The settings in force while a figure is drawn; nothing stays behind."""
     import matplotlib as mpl
 
     default = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
     settings: Any = default | _RC
-    return mpl.rc_context(settings)
+    with mpl.rc_context(settings), catch_warnings():
+        # a name may hold letters that the font of the layout lacks; the reader's has them
+        filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)
+        yield
 
 
 def sheet(height: float, width: float = WIDTH) -> Figure:
@@ -200,14 +205,20 @@ def grid(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def legend(figure: Figure, handles: Mapping[str, Any]) -> None:
-    """A legend above all panels, where it hides nothing."""
+def finished(figure: Figure, handles: Mapping[str, Any] | None = None) -> Figure:
+    """The figure with a legend above all panels, where it hides nothing, and its layout fixed.
+
+    Solving the layout again at every drawing would move things by fractions of a point.
+    """
     if handles:
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper left",
             ncols=_columns(list(handles), figure.get_figwidth()), handlelength=2.2,
             columnspacing=1.6, borderaxespad=0.2,
         )  # fmt: skip
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
 
 
 def _columns(texts: Sequence[str], width: float) -> int:

@@ -65,8 +65,7 @@ def share_figure(groups: Sequence[Group]) -> Figure | None:
         axes.set_xlabel("share in the rounds with an attack (%)")
         axes.grid(axis="x", color=style.GRID, linewidth=0.5)
         axes.set_axisbelow(True)
-        style.legend(drawing, handles)
-        return drawing
+        return style.finished(drawing, handles)
 
 
 def _pair(axes: Axes, given: float, fair: float, place: float) -> dict[str, Any]:
@@ -121,8 +120,7 @@ def _bars(rows: Sequence[Record]) -> Figure:
         axes.set_xticks([])
     axes.set_ylim(bottom=0)
     style.grid(axes)
-    style.legend(drawing, handles)
-    return drawing
+    return style.finished(drawing, handles)
 
 
 def _map(rows: Sequence[Record], rounds: Sequence[int]) -> Figure:
@@ -150,8 +148,7 @@ def _map(rows: Sequence[Record], rounds: Sequence[int]) -> Figure:
     if named and 0 < sum(members.values()) < len(members):
         lower.axhline(sum(members.values()) - 0.5, color=style.INK, linewidth=0.8)
     style.rounds_axis(lower, first, last)
-    style.legend(drawing, handles | _patches(rows))
-    return drawing
+    return style.finished(drawing, handles | _patches(rows))
 
 
 def _share_lines(axes: Axes, rows: Sequence[Record], rounds: Sequence[int]) -> dict[str, Any]:

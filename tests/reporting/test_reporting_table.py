@@ -128,16 +128,20 @@ def test_plain_text_has_every_number_and_no_escape_codes():
     assert sentence(entries) in " ".join(text.split())
 
 
-def test_a_narrow_terminal_folds_numbers_and_cuts_none():
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 160])
+def test_a_narrow_terminal_folds_numbers_or_says_what_it_left_out(width):
     entries = [
         (rule("centered_clipping", str(i)), summary(seed=i, accuracy=0.9 + i / 100))
         for i in range(2)
     ]
-    console = Console(width=80, file=StringIO())
-    console.print(table(entries))
-    text = console.file.getvalue()
+    console = Console(width=width, file=StringIO())
+    console.print(table(entries, width))
+    text = " ".join(console.file.getvalue().split())
     assert "…" not in text
-    assert "90.5" in text
+    assert "90.5 " in text
+    assert "±6.4" in text
+    assert ("FPR" in text) or ("No room here for" in text)
+    assert max(map(len, console.file.getvalue().splitlines())) <= width
 
 
 def test_csv_holds_shares_and_halves():
