@@ -115,4 +115,6 @@ def _name(plugin: Any) -> str:
 
 
 def _flat(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

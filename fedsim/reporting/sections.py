@@ -15,7 +15,7 @@ from fedsim.reporting.pictures import read_examples, trigger_figure
 from fedsim.reporting.scores import number
 from fedsim.reporting.series import windows
 from fedsim.reporting.style import svg
-from fedsim.reporting.weights import has_weights, share_figure, weight_figure
+from fedsim.reporting.weights import has_weights, is_even, share_figure, weight_figure
 from fedsim.reporting.words import NULL, listed, percent, spans
 from fedsim.results.stats import mean_interval
 
@@ -159,23 +159,27 @@ def _halved(rounds: Sequence[int | None]) -> str:
 
 def _weights(groups: Sequence[Group], ids: Ids) -> Section:
     given = [one for one in groups if any(has_weights(run) for run in one.runs)]
-    without = [_who(one) for one in groups if one not in given]
-    sentences = []
-    if without:
-        subject = listed(without) + (" gives" if len(without) == 1 else " give")
-        sentences.append(
-            f"{subject} no weights to clients: the result is not a weighted mean of the updates, "
-            "so who was let in or kept out cannot be told, and detection does not apply."
-        )
+    even = [one for one in given if all(is_even(run) for run in one.runs)]
+    sentences = [
+        _told([one for one in groups if one not in given], "no weights to clients")
+        + "the result is not a weighted mean of the updates, so who was let in or kept out cannot "
+        "be told, and detection does not apply."
+        if len(given) < len(groups)
+        else "",
+        _told(even, "every update of a round the same weight")
+        + "nobody was preferred or kept out by weight."
+        if even
+        else "",
+    ]
     pictures = _pictures(
         ids,
-        share_figure(given) if len(groups) > 1 else None,
+        share_figure(given) if len(given) > max(1, len(even)) else None,
         "How much of the weight acting clients were given, and how much of the rows they sent. "
         "A rule that cannot tell them apart gives them their share of the rows (bar); one that "
         "does gives them less (triangle left of the bar). Over the rounds in which somebody acted.",
     )
-    attacked = [one for one in given if any(row["acting"] for row in one.runs[0].clients)]
-    for one in (attacked or given)[:MAPS]:
+    chosen = [one for one in given if one not in even]
+    for one in chosen[:MAPS]:
         run = one.runs[0]
         pictures += _pictures(
             ids,
@@ -183,9 +187,13 @@ def _weights(groups: Sequence[Group], ids: Ids) -> Section:
             f"Weight given by {_who(one)} (seed {run.summary['seed']}). The darker, the more "
             "against an even share of the round; grey is weight zero, white is not drawn.",
         )
-    if len(attacked or given) > MAPS:
-        sentences.append(f"Pictures by round are shown for the first {MAPS} of {len(given)} rules.")
-    return Section("Who was given weight", pictures, sentences=sentences)
+    if len(chosen) > MAPS:
+        sentences.append(f"By round: the first {MAPS} of the {len(chosen)} rules that choose.")
+    return Section("Who was given weight", pictures, sentences=list(filter(None, sentences)))
+
+
+def _told(groups: Sequence[Group], what: str) -> str:
+    return f"{listed([_who(one) for one in groups])} gave {what}: "
 
 
 def _who(one: Group) -> str:

@@ -35,6 +35,7 @@ _RC: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
+    "figure.constrained_layout.w_pad": 0.08,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "axes.edgecolor": FAINT,

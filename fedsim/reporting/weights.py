@@ -28,6 +28,15 @@ def has_weights(run: RunLike) -> bool:
     return any(row["weight"] is not None for row in run.clients)
 
 
+def is_even(run: RunLike) -> bool:
+    """Whether all updates of a round always weighed the same."""
+    weights: dict[int, list[float]] = {}
+    for row in run.clients:
+        if row["weight"] is not None:
+            weights.setdefault(row["round"], []).append(row["weight"])
+    return all(max(own) - min(own) <= 1e-6 * max(own) for own in weights.values())
+
+
 def weight_figure(run: RunLike) -> Figure | None:
     """Who was given weight: acting clients' share by round above, every row below."""
     rows = [row for row in run.clients if row["weight"] is not None or row["failed"]]
@@ -173,7 +182,8 @@ def _share_lines(axes: Axes, rows: Sequence[Record], rounds: Sequence[int]) -> d
         clip_on=False,
     )  # fmt: skip
     axes.set_ylabel("share (%)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.15 * max([1.0, *(100 * fair[r] / count[r] for r in shown),
+                                 *(100 * given[r] / total[r] for r in shown)]))  # fmt: skip
     style.grid(axes)
     return {"of the weight, given to acting clients": line, "of the rows, sent by them": even}
 

@@ -36,7 +36,10 @@ HUNDREDS = {
             "per_batch": 4,
             "trigger": {"name": "dba", "size": 2, "gap": 2},
         },
-        "training": {"epochs": 3, "constraints": [{"name": "projection", "norm": "l2", "radius": 1.0}]},
+        "training": {
+            "epochs": 3,
+            "constraints": [{"name": "projection", "norm": "l2", "radius": 1.0}],
+        },
         "attack": {"name": "boost", "factor": 3.0},
     },
 }

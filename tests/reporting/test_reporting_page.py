@@ -95,8 +95,15 @@ def test_red_flags_are_sentences_with_their_rounds():
 
 def test_null_weights_are_said_in_words():
     text = words(html(run(rule="median", weights=False), "demo"))
-    assert "median gives no weights to clients" in text
+    assert "median gave no weights to clients" in text
     assert "Detection over the rounds" not in text
+
+
+def test_even_weights_are_said_in_words_and_chosen_ones_drawn():
+    even = html(run(), "demo")
+    assert "mean gave every update of a round the same weight" in words(even)
+    assert "Weight given by" not in words(even)
+    assert "Weight given by krum (seed 0)" in words(html(run(rule="krum", caught=True), "demo"))
 
 
 def test_a_rule_that_drops_nobody_gets_a_sentence_not_a_picture():

@@ -35,7 +35,9 @@ def test_a_cohort_is_sorted_without_repeats_and_the_same_every_time():
 
 
 def test_every_client_is_drawn_about_equally_often():
-    counts = Counter(c for r in range(1, 2001) for c in draw_cohort(scenario(rounds=2000), r).clients)
+    counts = Counter(
+        c for r in range(1, 2001) for c in draw_cohort(scenario(rounds=2000), r).clients
+    )
     assert len(counts) == 20
     # Binomial(2000, 1/4): mean 500, standard deviation 19.4; five of them is far out.
     assert all(abs(count - 500) < 97 for count in counts.values())
@@ -59,7 +61,9 @@ def test_a_redrawn_pool_changes_from_round_to_round():
 
 
 def test_forced_attackers_enter_first_and_only_in_their_rounds():
-    forced = scenario({"clients": [1, 2, 3], "schedule": {"first": 5, "last": 9, "every": 2, "forced": True}})
+    forced = scenario(
+        {"clients": [1, 2, 3], "schedule": {"first": 5, "last": 9, "every": 2, "forced": True}}
+    )
     for round_ in range(1, 31):
         cohort = draw_cohort(forced, round_)
         if round_ in (5, 7, 9):
@@ -76,14 +80,18 @@ def test_unforced_attackers_act_when_drawn():
     counts = [len(draw_cohort(drawn, r).acting) for r in range(1, 31)]
     assert 0 < sum(counts) < 150
     assert all(
-        draw_cohort(drawn, r).acting == frozenset(draw_cohort(drawn, r).clients) & set(pool(drawn, r))
+        draw_cohort(drawn, r).acting
+        == frozenset(draw_cohort(drawn, r).clients) & set(pool(drawn, r))
         for r in range(1, 31)
     )
 
 
 def test_in_turns_the_kth_round_belongs_to_the_kth_attacker():
     turns = scenario(
-        {"clients": [9, 4, 6], "schedule": {"rounds": [12, 14, 20], "turns": "each", "forced": True}}
+        {
+            "clients": [9, 4, 6],
+            "schedule": {"rounds": [12, 14, 20], "turns": "each", "forced": True},
+        }
     )
     acting = {r: draw_cohort(turns, r).acting for r in range(1, 31)}
     assert {r: set(a) for r, a in acting.items() if a} == {12: {9}, 14: {4}, 20: {6}}

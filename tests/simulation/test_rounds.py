@@ -53,7 +53,9 @@ def start(world):
 def test_the_server_steps_along_the_mean():
     world = federation(server={"lr": {1: 0.5, 2: 0.1}})
     model, state = start(world)
-    after, record = close_round(world, model, state, cohort(), replies(3.0, 0.0, 6.0, state=state), 0.0)
+    after, record = close_round(
+        world, model, state, cohort(), replies(3.0, 0.0, 6.0, state=state), 0.0
+    )
     torch.testing.assert_close(after.params, state.params + 0.5 * 3.0)
     assert after.round == 1
     assert record.round["update_norm"] == pytest.approx(1.5 * len(state.params) ** 0.5)
@@ -124,7 +126,12 @@ def test_rounds_between_evaluations_have_nulls():
     _, record = close_round(world, model, state, cohort(), replies(1.0, 1.0, 1.0, state=state), 0.0)
     assert record.round["accuracy"] is None
     _, record = close_round(
-        world, model, replace(state, round=2), cohort()._replace(round=3), replies(0.0, 0.0, 0.0, state=state), 0.0
+        world,
+        model,
+        replace(state, round=2),
+        cohort()._replace(round=3),
+        replies(0.0, 0.0, 0.0, state=state),
+        0.0,
     )
     assert record.round["accuracy"] is not None
 
@@ -133,7 +140,11 @@ class Norm:
     """Buffers: a model whose BatchNorm statistics travel."""
 
     def world(self, **server):
-        tree = {**TREE, "server": server, "model": {"name": "resnet18", "norm": "batch", "width": 2}}
+        tree = {
+            **TREE,
+            "server": server,
+            "model": {"name": "resnet18", "norm": "batch", "width": 2},
+        }
         draws = torch.Generator().manual_seed(0)
         split = Split(torch.rand(12, 1, 8, 8, generator=draws), torch.arange(12) % 3)
         return replace(
@@ -141,7 +152,9 @@ class Norm:
         )
 
 
-@pytest.mark.parametrize(("policy", "lr", "expected"), [("average", 1.0, 5.0), ("average", 0.1, 0.5), ("keep", 1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("policy", "lr", "expected"), [("average", 1.0, 5.0), ("average", 0.1, 0.5), ("keep", 1.0, 0.0)]
+)
 def test_buffers_move_by_policy_and_never_enter_the_rule(policy, lr, expected):
     world = Norm().world(buffers=policy, lr=lr)
     model, state = start(world)
@@ -158,11 +171,16 @@ def test_boost_touches_buffers_only_when_asked(boosted, expected):
     world = Norm().world()
     tree = {
         **world.scenario.resolved(),
-        "adversary": {"clients": [2], "attack": {"name": "boost", "factor": 10.0, "buffers": boosted}},
+        "adversary": {
+            "clients": [2],
+            "attack": {"name": "boost", "factor": 10.0, "buffers": boosted},
+        },
     }
     world = replace(world, scenario=Scenario.model_validate(tree))
     model, state = start(world)
-    honest = [replace(row, buffers=state.buffers + 2.0) for row in replies(1.0, 1.0, 1.0, state=state)]
+    honest = [
+        replace(row, buffers=state.buffers + 2.0) for row in replies(1.0, 1.0, 1.0, state=state)
+    ]
     sent, _ = craft(world, model, state, cohort({2}), honest)
     torch.testing.assert_close(sent[1].buffers, state.buffers + expected)
     torch.testing.assert_close(sent[1].update, torch.full_like(state.params, 10.0))
@@ -173,7 +191,11 @@ def test_boost_touches_buffers_only_when_asked(boosted, expected):
 def _spy(world, knowledge):
     return {
         **world.scenario.resolved(),
-        "adversary": {"clients": [2], "knowledge": knowledge, "attack": {"name": "boost", "factor": 1.0}},
+        "adversary": {
+            "clients": [2],
+            "knowledge": knowledge,
+            "attack": {"name": "boost", "factor": 1.0},
+        },
     }
 
 
@@ -199,7 +221,9 @@ def test_the_adversary_sees_what_its_knowledge_grants(knowledge):
 def test_state_is_a_value():
     world = federation()
     model, state = start(world)
-    before = State(**{k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in vars(state).items()})
+    before = State(
+        **{k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in vars(state).items()}
+    )
     close_round(world, model, state, cohort(), replies(1.0, 1.0, 1.0, state=state), 0.0)
     assert torch.equal(state.params, before.params)
     assert state.round == 0

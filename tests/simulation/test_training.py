@@ -83,7 +83,13 @@ def test_steps_reshuffle_when_an_epoch_ends():
         seen.append(len(labels))
         return images, labels
 
-    train_local(_model(), data, Plan(lr=0.1, epochs=None, steps=7, batch_size=2), generator(1, "x"), poison=note)
+    train_local(
+        _model(),
+        data,
+        Plan(lr=0.1, epochs=None, steps=7, batch_size=2),
+        generator(1, "x"),
+        poison=note,
+    )
     assert seen == [2, 2, 1, 2, 2, 1, 2]
 
 
@@ -112,7 +118,9 @@ def test_constraints_see_the_update_after_every_step_and_their_answer_is_kept():
 
     model = _model()
     before = [p.clone() for p in model.parameters()]
-    train_local(model, data, Plan(lr=0.5, epochs=2, batch_size=4), generator(1, "x"), constraints=[halt])
+    train_local(
+        model, data, Plan(lr=0.5, epochs=2, batch_size=4), generator(1, "x"), constraints=[halt]
+    )
     assert steps == [(1, False), (2, False), (3, False), (4, True)]
     for now, then in zip(model.parameters(), before, strict=True):
         torch.testing.assert_close(now, then)
