@@ -54,7 +54,7 @@ def preview_cell(cell: Cell, question: str = "", download: bool = False) -> Prev
         counts.numpy(),
         members,
         shares,
-        {name: images.numpy() for name, images in examples.items()},
+        {name: images.cpu().numpy() for name, images in examples.items()},
         acting,
         seconds,
         question,

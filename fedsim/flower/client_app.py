@@ -1,8 +1,10 @@
 """The one ClientApp: trains the client that the message names, whatever carried it here."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from flwr.app import Context, Message
@@ -10,6 +12,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from fedsim.flower.messages import read_order, reply_message
+from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, visit
 
 client_app = ClientApp()
@@ -20,6 +23,7 @@ _worksite: list[tuple[Federation, nn.Module]] = []
 
 def open_worksite(federation: Federation) -> None:
     """Give this process the federation whose clients it will train."""
+    set_exactness(federation.scenario)
     _worksite[:] = [(federation, federation.build_model())]
 
 
@@ -34,6 +38,16 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def set_exactness(scenario: Scenario) -> None:
+    """With `engine.deterministic`, let CUDA take only algorithms that give the same bits."""
+    exact = scenario.engine.deterministic
+    if exact:
+        # cuBLAS reads this when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(exact)
+    torch.backends.cudnn.benchmark = False
+
+
 @client_app.train()
 def train(message: Message, context: Context) -> Message:
     """Train this client from the global model of the message and reply with its update."""
@@ -44,5 +58,4 @@ def train(message: Message, context: Context) -> Message:
     device = federation.device
     with torch_threads(1):
         reply = visit(federation, model, params.to(device), buffers.to(device), order)
-    reply = type(reply)(**{**vars(reply), "seconds": time.perf_counter() - started})
-    return reply_message(reply, message)
+    return reply_message(replace(reply, seconds=time.perf_counter() - started), message)

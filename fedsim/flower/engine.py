@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from fedsim.errors import RunError
 from fedsim.flower._private import RUN_ID, identify_process
-from fedsim.flower.client_app import torch_threads
+from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
 from fedsim.flower.messages import model_record
 from fedsim.flower.runners import Processes, Runner, Sequential
@@ -31,6 +32,7 @@ def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -
     """Run every round after `state` (None: from the beginning) and return the last state."""
     logging.getLogger("flwr").setLevel(logging.WARNING)
     identify_process()
+    set_exactness(federation.scenario)
     model = federation.build_model()
     session = Session(federation, model, state or initial_state(model))
     if state is None:
@@ -46,6 +48,7 @@ def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -
         server_app(session, on_round)(grid, context)
     finally:
         runner.close()
+        torch.use_deterministic_algorithms(False)
     return session.state
 
 

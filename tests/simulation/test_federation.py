@@ -1,0 +1,239 @@
+"""What is made of a scenario before its first round: data, root data, held-out images, the probe."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fedsim.errors import UnplacedError
+from fedsim.scenario import Scenario, load
+from fedsim.simulation import prepare
+from fedsim.simulation.evaluation import evaluate
+from fedsim.simulation.federation import Normalized
+from fedsim.simulation.roles import draw_cohort
+from fedsim.simulation.rounds import initial_state, server_view
+from fedsim.types import DataSource
+
+TREE = {
+    "name": "prepared",
+    "rounds": 3,
+    "data": {"dataset": {"name": "digits"}},
+    "model": {"name": "mlp", "hidden": [8]},
+    "clients": {"total": 10, "per_round": 4, "training": {"lr": 0.1}},
+}
+BACKDOOR = {
+    "name": "backdoor",
+    "target": 2,
+    "fraction": 0.5,
+    "trigger": {"name": "patch", "size": 2},
+}
+
+
+def made(tmp_path, **changes):
+    return prepare(Scenario.model_validate({**TREE, **changes}), DataSource(tmp_path))
+
+
+def test_every_training_image_belongs_to_exactly_one_client(tmp_path):
+    ids = torch.cat(made(tmp_path).clients)
+    assert sorted(ids.tolist()) == list(range(1437))
+
+
+@pytest.mark.parametrize(("wanted", "count"), [(37, 37), (0.1, 144)])
+def test_root_data_are_taken_from_the_clients(tmp_path, wanted, count):
+    world = made(tmp_path, server={"root_data": wanted})
+    assert len(world.root) == count
+    assert len(torch.cat(world.clients)) == 1437 - count
+    everything = torch.cat(
+        [world.root.images, *(world.data.train.take(c).images for c in world.clients)]
+    )
+    assert everything.sum() == world.data.train.take(torch.arange(1437)).images.sum()
+
+
+def test_a_rule_sees_root_data_only_where_they_are_granted(tmp_path):
+    for server, granted in ({}, False), ({"root_data": 50}, True):
+        world = made(tmp_path, server=server)
+        model = world.build_model()
+        state = initial_state(model)
+        view = server_view(world, model, state, draw_cohort(world.scenario, 1), [])
+        assert (view.root is not None) == granted
+        assert (view.root_update is not None) == granted
+        assert view.predict is None
+        if granted:
+            assert view.root_update.abs().sum() > 0
+            assert not hasattr(view, "malicious")
+
+
+def test_images_held_out_for_the_probe_are_trained_on_by_nobody(tmp_path):
+    poison = {"name": "target_clients", "source": 7, "target": 1, "count": 4}
+    world = made(tmp_path, adversary={"clients": 1, "poison": poison})
+    kept = torch.cat(world.clients)
+    assert len(kept) + len(world.probe.images) == 1437
+    assert set(world.probe.expected.tolist()) == {1}
+    assert world.probe.truth is None
+    trained = {image.numpy().tobytes() for image in world.data.train.take(kept).images}
+    # digits has a few identical images; a held-out one is not among the trained by its index.
+    held_out = set(range(1437)) - set(kept.tolist())
+    assert len(held_out) == len(world.probe.images)
+    assert {int(world.data.train.labels[i]) for i in held_out} == {7}
+    assert trained
+
+
+def test_the_probe_of_a_backdoor_leaves_the_target_class_out(tmp_path):
+    world = made(tmp_path, adversary={"clients": 1, "poison": BACKDOOR})
+    labels = world.data.test.labels
+    assert len(world.probe.images) == int((labels != 2).sum())
+    assert torch.equal(world.probe.truth, labels[labels != 2])
+    assert (world.probe.images[..., -2:, -2:] == 1).all()
+
+
+def test_a_model_that_always_says_target_has_full_success_and_no_robust_accuracy(tmp_path):
+    world = made(
+        tmp_path, model={"name": "mlp", "hidden": []}, adversary={"clients": 1, "poison": BACKDOOR}
+    )
+    model = world.build_model()
+    state = initial_state(model)
+    params = torch.zeros_like(state.params)
+    params[-10 + 2] = 1.0  # the bias of class 2
+    scores = evaluate(world, model, params, state.buffers)
+    assert scores["attack_success_rate"] == 1.0
+    assert scores["robust_accuracy"] == 0.0
+    labels = world.data.test.labels
+    assert scores["accuracy"] == pytest.approx(float((labels == 2).float().mean()))
+
+
+def test_the_clean_twin_shares_everything_but_the_attack(tmp_path):
+    tree = {**TREE, "clean_twin": True, "adversary": {"clients": 3, "poison": BACKDOOR}}
+    scenario = Scenario.model_validate(tree)
+    attacked, twin = (prepare(s, DataSource(tmp_path)) for s in (scenario, scenario.twin()))
+    assert all(torch.equal(a, b) for a, b in zip(attacked.clients, twin.clients, strict=True))
+    assert torch.equal(attacked.probe.images, twin.probe.images)
+    assert draw_cohort(scenario, 2).clients == draw_cohort(scenario.twin(), 2).clients
+    for a, b in zip(
+        attacked.build_model().parameters(), twin.build_model().parameters(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_normalize_is_a_layer_that_is_not_in_the_state(tmp_path):
+    world = made(tmp_path, model={"name": "mlp", "hidden": [8], "normalize": True})
+    model = world.build_model()
+    assert isinstance(model, Normalized)
+    assert set(model.state_dict()) == {f"network.{k}" for k in model.network.state_dict()}
+    images = world.data.train.take(torch.arange(1437)).images
+    seen = []
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(images)
+    assert seen[0].mean().item() == pytest.approx(0, abs=1e-4)
+    assert seen[0].std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_weights_are_where_the_model_starts(tmp_path):
+    first = made(tmp_path).build_model()
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(1.0)
+    save_file(first.state_dict(), tmp_path / "start.safetensors")
+    world = made(
+        tmp_path,
+        model={"name": "mlp", "hidden": [8], "weights": str(tmp_path / "start.safetensors")},
+    )
+    for a, b in zip(world.build_model().parameters(), first.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "what"),
+    [
+        ({"clients": {**TREE["clients"], "total": 2000}}, "data.partition", "2000"),
+        ({"server": {"root_data": 1436}}, "server.root_data", "1436 of 1437"),
+        ({"model": {"name": "lenet5"}}, "model", "8"),
+        (
+            {
+                "adversary": {
+                    "clients": 4,
+                    "poison": {
+                        "name": "distributed_backdoor",
+                        "target": 2,
+                        "per_batch": 4,
+                        "trigger": {"name": "dba", "size": 4, "gap": 2},
+                    },
+                }
+            },
+            "adversary.poison",
+            "8",
+        ),
+        (
+            {"adversary": {"clients": 1, "poison": {**BACKDOOR, "target": 10}}},
+            "adversary.poison",
+            "10",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_data_is_told_with_its_place(tmp_path, changes, where, what):
+    with pytest.raises(UnplacedError) as caught:
+        made(tmp_path, **changes)
+    assert ".".join(map(str, caught.value.where)) == where
+    assert what in caught.value.text
+    assert "\n" not in str(caught.value)
+
+
+def test_every_kind_of_plug_in_can_be_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        """
+import torch
+from fedsim.types import Dataset, Split
+
+def data(source, *, count: int = 40):
+    images = torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.arange(count) % 2)
+    return Dataset(split, split, 2)
+
+def halves(labels, num_clients, generator):
+    return list(torch.arange(len(labels)).chunk(num_clients))
+
+def network(shape, num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, num_classes))
+
+def shrink(updates, *, by: float = 2.0):
+    return updates / by
+
+def weights(updates):
+    return torch.full((len(updates),), 1 / len(updates))
+
+def negate(view):
+    return -view.own
+
+def invert(images, *, level: float = 1.0):
+    return level - images
+"""
+    )
+    tree = {
+        **TREE,
+        "data": {
+            "dataset": {"name": "mine.py:data", "count": 60},
+            "partition": {"name": "mine.py:halves"},
+        },
+        "model": {"name": "mine.py:network"},
+        "server": {
+            "preaggregators": [{"name": "mine.py:shrink", "by": 4.0}],
+            "aggregator": {"name": "mine.py:weights"},
+        },
+        "adversary": {
+            "clients": 2,
+            "poison": {
+                **BACKDOOR,
+                "target": 1,
+                "trigger": {"name": "mine.py:invert", "level": 1.0},
+            },
+            "attack": {"name": "mine.py:negate"},
+        },
+    }
+    import json
+
+    (tmp_path / "s.yaml").write_text(json.dumps(tree))
+    from fedsim.flower import run_rounds
+
+    world = prepare(load(tmp_path / "s.yaml")[0].scenario, DataSource(tmp_path))
+    records = []
+    run_rounds(world, None, lambda _, record: records.append(record))
+    assert [len(record.clients) for record in records] == [0, 4, 4, 4]
+    assert records[-1].clients[0]["weight"] == pytest.approx(0.25)
