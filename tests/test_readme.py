@@ -45,6 +45,14 @@ def test_its_rule_plugs_in(tmp_path, monkeypatch):
     Path("my_rule.py").write_text(_block("def nearest_half"))
     Path("flip.yaml").write_text(_block("name: flip"))
     rule = "{name: my_rule.py:nearest_half}"
-    arguments = ["run", "flip.yaml", "--set", f"server.aggregator={rule}", "--set", "rounds=2", "--json"]
+    arguments = [
+        "run",
+        "flip.yaml",
+        "--set",
+        f"server.aggregator={rule}",
+        "--set",
+        "rounds=2",
+        "--json",
+    ]
     ran = CliRunner().invoke(main, arguments)
     assert ran.exit_code == 0, ran.stderr

@@ -80,7 +80,7 @@ def _training(scenario: "Scenario") -> Iterator[Problem]:
     if sorted(set(milestones)) != milestones:
         yield (
             ("adversary", "training", "lr_milestones"),
-            f"must be ascending shares of the local steps; got {milestones}.",
+            f"must be ascending shares of the local epochs; got {milestones}.",
         )
 
 

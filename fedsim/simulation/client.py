@@ -1,13 +1,14 @@
 """One client's visit: what it trains on, how, and what it replies."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from fedsim.registry import Choice
+from fedsim.scenario.training import Training
 from fedsim.seeding import generator
 from fedsim.simulation.federation import Federation
 from fedsim.simulation.roles import pool
@@ -70,16 +71,8 @@ def visit(
 
 
 def honest_plan(federation: Federation, round_: int) -> Plan:
-    """The training of `clients.training` in `round_`, its rate decayed per round."""
-    training = federation.scenario.clients.training
-    return Plan(
-        lr=training.lr * training.lr_decay ** (round_ - 1),
-        epochs=training.epochs,
-        steps=training.steps,
-        batch_size=training.batch_size,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-    )
+    """The training of `clients.training` in `round_`."""
+    return _plan(federation.scenario.clients.training, round_)
 
 
 def malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Constraint]]:
@@ -88,17 +81,21 @@ def malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Cons
     if adversary is None or adversary.training is None:
         return honest_plan(federation, round_), []
     training = adversary.training.merged(federation.scenario.clients.training)
-    plan = Plan(
+    milestones, factor = tuple(training.lr_milestones), training.lr_factor
+    plan = replace(_plan(training, round_), milestones=milestones, factor=factor)
+    return plan, [constraint.build() for constraint in training.constraints]
+
+
+def _plan(training: Training, round_: int) -> Plan:
+    """The training of a scenario in `round_`: its rate decays with every round."""
+    return Plan(
         lr=training.lr * training.lr_decay ** (round_ - 1),
         epochs=training.epochs,
         steps=training.steps,
         batch_size=training.batch_size,
         momentum=training.momentum,
         weight_decay=training.weight_decay,
-        milestones=tuple(training.lr_milestones),
-        factor=training.lr_factor,
     )
-    return plan, [constraint.build() for constraint in training.constraints]
 
 
 def poisoned_data(

@@ -21,7 +21,8 @@ Constraint = Callable[[Tensor, int, bool], Tensor]
 class Plan:
     """How long and how fast to train. Exactly one of `epochs` and `steps` is set.
 
-    `milestones` are shares of the epochs after which the rate is multiplied by `factor`.
+    `milestones` are shares of the epochs (of the steps, where those are set) after which the rate
+    is multiplied by `factor`.
     """
 
     lr: float
@@ -87,15 +88,15 @@ def train_local(
 
 
 def _batches(count: int, plan: Plan, generator: torch.Generator) -> Iterator[tuple[float, Tensor]]:
-    """(share of the training behind us by whole epochs, indices) for each step of the plan."""
+    """(share of the epochs behind us, or of the steps where they are given; indices) per step."""
     num_steps, done = plan.num_steps(count), 0
     per_epoch = -(-count // plan.batch_size)
     while done < num_steps:
-        progress = done // per_epoch * per_epoch / num_steps
         for batch in torch.randperm(count, generator=generator).split(plan.batch_size):
             if done == num_steps:
                 return
-            yield progress, batch
+            whole = done if plan.steps is not None else done - done % per_epoch
+            yield whole / num_steps, batch
             done += 1
 
 

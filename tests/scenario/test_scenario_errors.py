@@ -154,7 +154,7 @@ ADDED = {  # text added to MINIMAL → the line, without its "a.yaml:"
         "8:47: adversary.training.steps: excludes epochs. Keep one of the two."
     ),
     "adversary: {clients: 3, training: {lr_milestones: [0.8, 0.2]}}": (
-        "8:36: adversary.training.lr_milestones: must be ascending shares of the local steps; "
+        "8:36: adversary.training.lr_milestones: must be ascending shares of the local epochs; "
         "got [0.8, 0.2]."
     ),
     "adversary: {clients: 3, training: {lr_milestones: [1.0]}}": (

@@ -76,6 +76,11 @@ def test_milestones_are_shares_of_the_epochs():
         torch.testing.assert_close(mine, other)
 
 
+def test_milestones_of_steps_are_counted_in_steps():
+    rates = [Plan(lr=1.0, steps=4, epochs=None, milestones=(0.5,)).lr_at(k / 4) for k in range(4)]
+    assert rates == [1.0, 1.0, 0.1, 0.1]
+
+
 def test_steps_reshuffle_when_an_epoch_ends():
     data, seen = _data(5), []
 
