@@ -54,7 +54,7 @@ class AdversaryTraining(Section):
     weight_decay: NotNegative | None = None
     lr_decay: Decay | None = None
     lr_milestones: Milestones = default([])
-    """Shares of the local epochs (of the steps, where steps are given) after which the learning rate is multiplied by lr_factor."""
+    """Shares of the epochs (or steps) after which the learning rate is multiplied by lr_factor."""
     lr_factor: Above = 0.1
     constraints: Constraints = default([])
     """Applied in order after every local step."""

@@ -1,9 +1,9 @@
 """A run folder before and after its end."""
 
 import pytest
-from tests.results.result_records import write_run
 
 from fedsim.results import RunFolder
+from tests.results.result_records import write_run
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.results.result_records import client_record
 
 from fedsim.results.detection import auc, detection
+from tests.results.result_records import client_record
 
 
 def test_a_hand_worked_round():

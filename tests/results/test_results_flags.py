@@ -1,9 +1,9 @@
 """Each flag in a case where it must be raised and in the nearest where it must not."""
 
 import pytest
-from tests.results.result_records import client_record, flags_of, round_record
 
 from fedsim.results.flags import learning_threshold
+from tests.results.result_records import client_record, flags_of, round_record
 
 GOOD = [round_record(0, 0.1, 0.0), round_record(1, 0.8, 0.1), round_record(2, 0.9, 0.8)]
 ATTACK = [

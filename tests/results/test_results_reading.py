@@ -3,10 +3,10 @@
 import pickle
 
 import pytest
-from tests.results.result_records import SCENARIO, write_run
 
 from fedsim.errors import InputError
 from fedsim.results import Run, RunFolder, Sweep, load, write_sweep
+from tests.results.result_records import SCENARIO, write_run
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from collections import OrderedDict
 import pytest
 import torch
 import yaml
-from tests.results.result_records import SCENARIO, client_record, round_record, write_run
 
 from fedsim.errors import InputError, RunError
 from fedsim.results import RunFolder
 from fedsim.results.store import to_yaml
 from fedsim.tensors import state_sha256
+from tests.results.result_records import SCENARIO, client_record, round_record, write_run
 
 
 def strict(text):

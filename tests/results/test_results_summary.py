@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.results.result_records import client_record, round_record, summary_of
 
 from fedsim.results.summary import durability
+from tests.results.result_records import client_record, round_record, summary_of
 
 KEYS = [
     "name",

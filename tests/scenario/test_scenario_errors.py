@@ -1,10 +1,10 @@
 """Every error line, verbatim. MINIMAL has seven lines, so what a case adds stands in line 8."""
 
 import pytest
-from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import Scenario, load, yaml12
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 ALL = (
     "Known: adversary, clean_twin, clients, data, engine, evaluate_every, matrix, model, name, "

@@ -5,11 +5,11 @@ import string
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load
 from fedsim.scenario.yaml12 import read
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 FULL_TREE = {**read(FULL)[0], "matrix": {"seed": [0, 1], "server.aggregator": [{"name": "mean"}]}}
 WORDS = ["name", "lr", "server", "mean", "each", "rounds", "auto", "digits", "x", "", "a.b", "0"]

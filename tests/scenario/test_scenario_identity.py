@@ -5,12 +5,12 @@ import json
 
 import pytest
 import yaml
-from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim import __version__
 from fedsim.registry import REGISTRIES
 from fedsim.scenario import load
 from fedsim.scenario.yaml12 import read
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 FULL_TREE = read(FULL)[0]
 RULE = "def rule(updates, *, x: float = 1.0):\n    return updates.mean(0)\n"

@@ -3,11 +3,11 @@
 import pickle
 
 import pytest
-from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.errors import FedsimError, ScenarioError
 from fedsim.scenario import document, load
 from fedsim.scenario.yaml12 import flow, read
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """The cells of a matrix and what they are called."""
 
 import pytest
-from tests.scenario.scenario_texts import MINIMAL, minimal
 
 from fedsim.scenario import load, sweep_hash
 from fedsim.scenario.matrix import texts
+from tests.scenario.scenario_texts import MINIMAL, minimal
 
 CLIP = {"name": "clip", "norm": 3.0}
 NOISE = {"name": "gaussian_noise", "std": 0.1, "on": "mean"}

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 from pydantic import ValidationError
-from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 from fedsim.scenario import Scenario, load
+from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
 
 def one(**keys):
