@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from fedsim.datasets import default_source
 from fedsim.errors import FedsimError, InputError, RunError
-from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished
+from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished, twin_of
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
@@ -118,8 +118,13 @@ def _in_turn(cells: list[Cell], settings: Settings, progress: Progress) -> list[
 def _at_once(
     cells: list[Cell], settings: Settings, progress: Progress, jobs: int
 ) -> list[Run | str]:
-    """Several cells at a time, each in a process of its own."""
+    """Several cells at a time, each in a process of its own; first the twins that cells share."""
+    wanted = [twin_of(cell) for cell in cells if cell.scenario.clean_twin]
+    twins = {twin.scenario.hash8: twin for twin in wanted}.values()
+    quiet = replace(settings, force=False, resume=True)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for made in [pool.submit(_attempt, twin, quiet, Silence(), 0, 1) for twin in twins]:
+            made.result()
         futures = [
             pool.submit(_attempt, cell, settings, Silence(), index, len(cells))
             for index, cell in enumerate(cells)

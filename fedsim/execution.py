@@ -101,14 +101,18 @@ def play_twin(
     cell: Cell, settings: Settings, progress: Progress, index: int, count: int
 ) -> dict[str, Any]:
     """Run the same federation with nobody attacking; its summary."""
-    twin = replace(cell, scenario=cell.scenario.twin())
+    twin = twin_of(cell)
     folder = RunFolder(folder_of(twin.scenario, settings.output))
     if folder.finished:
         return folder.summary()
-    labels = {**cell.labels, "run": "clean twin"}
-    twin = replace(twin, labels=labels)
     quiet = replace(settings, force=False, resume=True)
     return play(twin, quiet, _TwinProgress(progress), index, count).summary
+
+
+def twin_of(cell: Cell) -> Cell:
+    """The cell with nobody attacking."""
+    labels = {**cell.labels, "run": "clean twin"}
+    return replace(cell, scenario=cell.scenario.twin(), labels=labels)
 
 
 class _TwinProgress(Silence):

@@ -24,7 +24,8 @@ _worksite: list[tuple[Federation, nn.Module]] = []
 def open_worksite(federation: Federation) -> None:
     """Give this process the federation whose clients it will train."""
     set_exactness(federation.scenario)
-    _worksite[:] = [(federation, federation.build_model())]
+    if not _worksite or _worksite[0][0] is not federation:
+        _worksite[:] = [(federation, federation.build_model())]
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def set_exactness(scenario: Scenario) -> None:
 def train(message: Message, context: Context) -> Message:
     """Train this client from the global model of the message and reply with its update."""
     started = time.perf_counter()
-    federation, model = _worksite[-1]
+    federation, model = _worksite[0]
     client = int(context.node_config["partition-id"])
     order, params, buffers = read_order(message, client)
     device = federation.device

@@ -69,3 +69,23 @@ def test_auror_finds_the_label_flippers_and_nobody_else(tmp_path):
     last = [client for client in run.clients if client["round"] == run.summary["rounds"]]
     assert [c["malicious"] for c in last] == [c["weight"] == 0 for c in last]
     assert run.summary["attack_success_rate"] < 0.05
+
+
+def test_cells_at_a_time_give_the_same_numbers_and_share_their_twin(tmp_path):
+    """Two attacks under one rule have one clean twin, whoever makes it."""
+    changes = [
+        "rounds=3",
+        "adversary.schedule={}",
+        "matrix={adversary.attack: [[], {name: boost, factor: 2.0}]}",
+    ]
+    in_turn = execute(FOLDER / "quickstart.yaml", changes, output=tmp_path / "a")
+    at_once = execute(FOLDER / "quickstart.yaml", changes, output=tmp_path / "b", jobs=2)
+    digests = [
+        [run.summary["parameters_sha256"] for run in outcome.runs] for outcome in (in_turn, at_once)
+    ]
+    assert digests[0] == digests[1]
+    twins = {
+        run.summary["clean_twin"]["hash"] for outcome in (in_turn, at_once) for run in outcome.runs
+    }
+    assert len(twins) == 1
+    assert len(list((tmp_path / "b").iterdir())) == 4  # two cells, their twin, the sweep
