@@ -70,10 +70,6 @@ def test_a_run_of_hundreds_of_clients_tells_who_took_part(sequential):
     assert ids == sorted(set(ids))
 
 
-def test_two_worker_processes_give_the_same_bits(sequential, tmp_path):
-    assert play(tmp_path, workers=2) == sequential
-
-
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files and processes to the
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # collector
@@ -85,7 +81,9 @@ def test_ray_gives_the_same_bits(sequential, tmp_path):
     gc.collect()
 
 
-def test_another_working_directory_and_hash_seed_change_nothing(sequential, tmp_path, monkeypatch):
+def test_two_workers_elsewhere_with_another_hash_seed_give_the_same_bits(
+    sequential, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONHASHSEED", str(int(os.environ.get("PYTHONHASHSEED") or 0) + 1))
     assert play(tmp_path, workers=2) == sequential
