@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.datasets import default_source
-from fedsim.errors import FedsimError, InputError, RunError
+from fedsim.errors import FedsimError, RunError
 from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished, twin_of
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
@@ -145,8 +145,6 @@ def _attempt(
     """The finished run of `cell`, or the line that says why it failed."""
     try:
         return play(cell, settings, progress, index, count)
-    except InputError:
-        raise
     except FedsimError as error:
         return str(error)
     except Exception as error:
@@ -178,17 +176,31 @@ def _gather(
         }
         for cell, outcome in zip(cells, outcomes, strict=True)
     ]
+    whole = override(document(source), overrides)
     folder = write_sweep(
         output / f"{scenario.name}-sweep-{digest}",
         name=scenario.name,
         hash=digest,
-        scenario=override(document(source), overrides).tree,
+        scenario=_anchored(whole.tree, whole.folder),
         cells=entries,
     )
     page = folder.path / "report.html"
     report(folder, page, question_of(source))
     runs = [outcome if isinstance(outcome, Run) else None for outcome in outcomes]
     return Outcome(runs, [cell.labels for cell in cells], failures, folder, page)
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """The tree of a scenario with the files that it names made absolute, so that it can move."""
+    if isinstance(value, list):
+        return [_anchored(item, folder) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tree = {key: _anchored(item, folder) for key, item in value.items()}
+    for key, text in tree.items():
+        if isinstance(text, str) and (key == "weights" or (key == "name" and ".py:" in text)):
+            tree[key] = str((folder / text).resolve())
+    return tree
 
 
 def _write_report(finished: Run, question: str) -> Path:

@@ -41,6 +41,8 @@ class Settings:
     source: DataSource
     resume: bool = False
     force: bool = False
+    wait: bool = False
+    """Whether to wait for another process that is running the same."""
 
 
 @dataclass
@@ -64,20 +66,24 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
     """
     scenario = cell.scenario
     folder = RunFolder(folder_of(scenario, settings.output))
-    if folder.finished and not settings.force:
-        run = Run(folder.path)
-        progress.cell_started(index, count, cell.labels, scenario.rounds, scenario.rounds)
-        progress.cell_finished(index, run.summary, True)
-        return run
-    refuse_unfinished(folder, settings)
-    federation = prepare_cell(cell, settings.source)
-    twin = play_twin(cell, settings, progress, index, count) if scenario.clean_twin else None
-    checkpoint = folder.load_checkpoint() if settings.resume and not settings.force else None
-    done = checkpoint["round"] if checkpoint else 0
-    progress.cell_started(index, count, cell.labels, scenario.rounds, done)
-    summary = _finish(federation, folder, checkpoint, twin, progress)
-    progress.cell_finished(index, summary, False)
-    return Run(folder.path)
+    if not folder.finished or settings.force:
+        refuse_unfinished(folder, settings)
+        federation = prepare_cell(cell, settings.source)
+        twin = None
+        if scenario.clean_twin:
+            twin = play_twin(cell, federation, settings, progress, index, count)
+        with folder.locked(wait=settings.wait):
+            if not folder.finished or settings.force:  # nobody has finished it in the meantime
+                checkpoint = None if settings.force else folder.load_checkpoint()
+                done = checkpoint["round"] if checkpoint else 0
+                progress.cell_started(index, count, cell.labels, scenario.rounds, done)
+                summary = _finish(federation, folder, checkpoint, twin, progress)
+                progress.cell_finished(index, summary, False)
+                return Run(folder.path)
+    run = Run(folder.path)
+    progress.cell_started(index, count, cell.labels, scenario.rounds, scenario.rounds)
+    progress.cell_finished(index, run.summary, True)
+    return run
 
 
 def refuse_unfinished(folder: RunFolder, settings: Settings) -> None:
@@ -98,15 +104,24 @@ def prepare_cell(cell: Cell, source: DataSource) -> Federation:
 
 
 def play_twin(
-    cell: Cell, settings: Settings, progress: Progress, index: int, count: int
+    cell: Cell,
+    federation: Federation,
+    settings: Settings,
+    progress: Progress,
+    index: int,
+    count: int,
 ) -> dict[str, Any]:
-    """Run the same federation with nobody attacking; its summary."""
+    """Run the same federation with nobody attacking; its summary.
+
+    One that is there is taken, finished or to be finished, if it was made from the same data.
+    """
     twin = twin_of(cell)
     folder = RunFolder(folder_of(twin.scenario, settings.output))
-    if folder.finished:
+    is_stale = folder.exists and folder.environment().get("data") != data_hashes(federation)
+    if folder.finished and not is_stale:
         return folder.summary()
-    quiet = replace(settings, force=False, resume=True)
-    return play(twin, quiet, _TwinProgress(progress), index, count).summary
+    own = replace(settings, force=is_stale, resume=True, wait=True)
+    return play(twin, own, _TwinProgress(progress), index, count).summary
 
 
 def twin_of(cell: Cell) -> Cell:
@@ -138,6 +153,9 @@ def _finish(
         folder.start(scenario.resolved(), _environment(federation))
         _write_examples(federation, folder.path)
     else:
+        if folder.environment().get("data") != data_hashes(federation):
+            text = "the data have changed since the run began. Run it anew: --force."
+            raise InputError(f"{folder.path}: {text}")
         state, tally = _restore(checkpoint, federation.device)
         folder.truncate(state.round)
     started = time.perf_counter() - tally.seconds
@@ -235,13 +253,17 @@ def _summary(
 
 
 def _environment(federation: Federation) -> dict[str, Any]:
-    engine = federation.scenario.engine
+    engine, device = federation.scenario.engine, str(federation.device)
+    return environment(device, engine.server_threads, data_hashes(federation), engine.name)
+
+
+def data_hashes(federation: Federation) -> dict[str, str]:
+    """SHA-256 of the training and the test split."""
     data = federation.data
-    hashes = {
+    return {
         name: state_sha256({"images": split.images, "labels": split.labels})
         for name, split in (("train", data.train), ("test", data.test))
     }
-    return environment(str(federation.device), engine.server_threads, hashes, engine.name)
 
 
 def stamped_examples(federation: Federation, count: int = 6) -> dict[str, Tensor]:

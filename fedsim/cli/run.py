@@ -120,10 +120,25 @@ def resume(run: Path) -> None:
         source = Sweep(run).scenario
     elif not (run / "scenario.yaml").is_file():
         raise InputError(f"{run}: not the folder of a run: it has no scenario.yaml.")
+    else:
+        _refuse_another(run)
     output = run.resolve().parent
     with _progress(None) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(source, [], output=output, resume=True, progress=progress)
     _finish(outcome, as_json=False, quiet=False)
+
+
+def _refuse_another(run: Path) -> None:
+    """A folder whose scenario would run elsewhere now (renamed; a file it rests on has changed)."""
+    from fedsim.errors import InputError
+    from fedsim.execution import folder_of
+    from fedsim.scenario import load
+
+    [cell] = load(run / "scenario.yaml")
+    expected = folder_of(cell.scenario, run.resolve().parent)
+    if expected != run.resolve():
+        text = f"its scenario is that of {expected.name}: the folder or a file was changed."
+        raise InputError(f"{run}: {text} Rename it, or run the scenario anew.")
 
 
 @contextmanager

@@ -137,8 +137,9 @@ def _baseline_unharmed(evidence: Evidence) -> Finding | None:
 
 def _success_rise(evidence: Evidence, last_acted: int) -> float | None:
     """How far attack success stood above the twin's when the attack ended or the run did."""
-    ends = [r for r in evidence.rounds if r["round"] == last_acted] + [evidence.rounds[-1]]
-    reached = [r["attack_success_rate"] for r in ends if r["attack_success_rate"] is not None]
+    measured = [r for r in evidence.rounds if r["attack_success_rate"] is not None]
+    ends = [*[r for r in measured if r["round"] <= last_acted][-1:], *measured[-1:]]
+    reached = [r["attack_success_rate"] for r in ends]
     before = (evidence.twin or {}).get("attack_success_rate")
     return max(reached) - before if reached and before is not None else None
 

@@ -3,7 +3,8 @@
 import io
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,11 @@ from fedsim.results.model import read_model, write_model
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _RESULTS = (
     "summary.json",
@@ -69,8 +75,7 @@ class RunFolder:
             write_json(self.path / "environment.json", {"fedsim": __version__, **environment})
             replace_file(self.path / "scenario.yaml", to_yaml(scenario).encode())
         except OSError as error:
-            reason = f"cannot be written: {error.strerror}"
-            raise InputError(f"{self.path}: {reason}. Choose another output folder.") from None
+            raise _unwritable(self.path, error) from None
 
     def append(self, round: Mapping[str, Any], clients: Iterable[Mapping[str, Any]]) -> None:
         """Add a round. Its clients go first, so a round that is there has all of them."""
@@ -124,11 +129,35 @@ class RunFolder:
         return checkpoint
 
     def finish(self, model: Mapping[str, "Tensor"], summary: Mapping[str, Any]) -> None:
-        """Write the model, remove the checkpoint, and write the summary, which ends the run."""
+        """Write the model, then the summary, which ends the run, and drop the checkpoint.
+
+        Until the summary is there the checkpoint is kept: a kill in between costs nothing.
+        """
         write_model(self.path / "model.safetensors", model)
+        write_json(self.path / "summary.json", summary)
         for name in ("checkpoint.pt", "checkpoint.pt.tmp"):
             (self.path / name).unlink(missing_ok=True)
-        write_json(self.path / "summary.json", summary)
+
+    @contextmanager
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from writing this run inside the block.
+
+        InputError if one is writing it now, unless `wait` says to wait for it. Where the system
+        has no file locks (Windows), nothing is kept.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        with file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except OSError:
+                    text = "another process is running this. Wait for it, or choose another output."
+                    raise InputError(f"{self.path}: {text}") from None
+            yield
 
     def rounds(self) -> list[Record]:
         """The lines of rounds.jsonl, round 0 first."""
@@ -169,6 +198,10 @@ class RunFolder:
     def model(self) -> dict[str, "Tensor"]:
         """The final model's tensors in the order of its state dict."""
         return read_model(self.path / "model.safetensors")
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written: {error.strerror}. Choose another output folder.")
 
 
 class _Dumper(yaml.SafeDumper):

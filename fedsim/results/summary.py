@@ -77,8 +77,9 @@ def durability(
 ) -> dict[str, Any] | None:
     """How long the attack's success outlives it, from the last round in which somebody acted.
 
-    `at` holds the attack success rate every 10 rounds after it, `rounds_to_half` after how many
-    rounds it was first seen at or below half of where it stood; None if never. None altogether
+    `at` holds the attack success rate every 10 rounds after it (None in a round that was not
+    evaluated), `rounds_to_half` after how many rounds it was first seen at or below half of where
+    it stood when last measured under attack; None if never. None altogether
     without an attack, without a round or a measured success after it, or where the adversary may
     still act when the run ends (that nobody was drawn at the end is chance).
     """
@@ -90,7 +91,8 @@ def durability(
     after = {k: rate for k, rate in asr.items() if k > 0 and rate is not None}
     if not after:
         return None
-    half = None if asr[0] is None else asr[0] / 2
+    stood = [rate for k, rate in asr.items() if min(acted) - left <= k <= 0 and rate is not None]
+    half = stood[-1] / 2 if stood else None
     halved = (k for k, rate in after.items() if half is not None and rate <= half)
     at = {str(k): after.get(k) for k in range(10, end - left + 1, 10)}
     return {"last_round": left, "at": at, "rounds_to_half": next(halved, None)}

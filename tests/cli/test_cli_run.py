@@ -1,5 +1,6 @@
 """What `run` and `resume` pass on, print and return."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -135,7 +136,9 @@ def test_quiet_tells_nothing_but_the_table(cli, api, outcome):
     assert "90.0" in result.stdout
 
 
-def test_resume_goes_on_in_the_same_place(cli, calls, tmp_path):
+def test_resume_goes_on_in_the_same_place(cli, calls, tmp_path, monkeypatch):
+    module = importlib.import_module("fedsim.cli.run")
+    monkeypatch.setattr(module, "_refuse_another", lambda run: None)
     run = tmp_path / "out" / "a-12345678"
     run.mkdir(parents=True)
     (run / "scenario.yaml").write_text("name: a\n")

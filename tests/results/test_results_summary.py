@@ -138,3 +138,10 @@ def test_a_summary_is_json():
     clients = [client_record(1, 0, 0.0, "acting"), client_record(1, 1, 1.0)]
     summary = summary_of(rounds, clients, last_attack_round=1, assumed=2)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_half_is_of_what_was_last_measured_under_attack():
+    rates = {0: 0.0, 4: 0.8, 8: 0.6, 12: 0.3}
+    rounds = [round_record(r, 0.9, rates.get(r)) for r in range(13)]
+    found = durability(rounds, {3, 4, 5}, 5)
+    assert found == {"last_round": 5, "at": {}, "rounds_to_half": 7}
