@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fedsim.errors import RunError
 from fedsim.registry import Choice
 from fedsim.scenario import Scenario
 from fedsim.seeding import generator
@@ -41,8 +42,11 @@ def craft(
     memories: list[dict[str, Any]] = []
     for index, attack in enumerate(adversary.attack):
         remembered = state.attack[index] if state.attack else {}
-        buffers = _attack_buffers(attack, view, state, buffers)
-        rows, memory = _apply(attack, replace(view, state=remembered))
+        try:
+            buffers = _attack_buffers(attack, view, state, buffers)
+            rows, memory = _apply(attack, replace(view, state=remembered))
+        except ValueError as error:
+            raise RunError(f"round {cohort.round}: adversary.attack: {error}") from error
         view = replace(view, own=rows)
         memories.append(memory)
     sent = {

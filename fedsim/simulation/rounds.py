@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fedsim.errors import PreconditionError
+from fedsim.errors import PreconditionError, RunError
 from fedsim.seeding import generator
 from fedsim.simulation.client import Reply, honest_plan
 from fedsim.simulation.evaluation import evaluate, predictor
@@ -162,6 +162,8 @@ def _aggregate(
         return view, pipeline(federation.scenario)(rows.to(federation.device), view), ()
     except PreconditionError:
         return view, None, ("precondition_broken",)
+    except ValueError as error:
+        raise RunError(f"round {cohort.round}: server: {error}") from error
 
 
 def _step(

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fedsim.errors import PreconditionError, RunError
 from fedsim.scenario import Scenario
-from fedsim.simulation import Cohort, Federation, Reply, State, close_round
+from fedsim.simulation import Cohort, Federation, Reply, State, close_round, rounds
 from fedsim.simulation.adversary import craft
 from fedsim.simulation.rounds import check_reply, initial_record, initial_state
 from fedsim.types import Dataset, Split
@@ -227,3 +228,41 @@ def test_state_is_a_value():
     close_round(world, model, state, cohort(), replies(1.0, 1.0, 1.0, state=state), 0.0)
     assert torch.equal(state.params, before.params)
     assert state.round == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "flags"),
+    [
+        (PreconditionError("n too small"), None, ("precondition_broken",)),
+        (ValueError("odd"), RunError, None),
+    ],
+)
+def test_a_rule_that_refuses_its_cohort_leaves_the_model_and_one_that_breaks_ends_the_run(
+    monkeypatch, error, raised, flags
+):
+    def broken(updates, view):
+        raise error
+
+    monkeypatch.setattr(rounds, "pipeline", lambda scenario: broken)
+    world = federation()
+    model, state = start(world)
+    rows = replies(1.0, 1.0, 1.0, state=state)
+    if raised:
+        with pytest.raises(raised, match="round 1: server: odd"):
+            close_round(world, model, state, cohort(), rows, 0.0)
+        return
+    after, record = close_round(world, model, state, cohort(), rows, 0.0)
+    assert torch.equal(after.params, state.params)
+    assert record.flags == flags
+    assert [c["weight"] for c in record.clients] == [None, None, None]
+
+
+def test_an_attack_that_returns_other_rows_ends_the_run(tmp_path):
+    (tmp_path / "mine.py").write_text("def few(view):\n    return view.own[:0]\n")
+    world = federation()
+    attack = {"name": str(tmp_path / "mine.py:few")}
+    tree = {**world.scenario.resolved(), "adversary": {"clients": [2], "attack": attack}}
+    world = replace(world, scenario=Scenario.model_validate(tree))
+    model, state = start(world)
+    with pytest.raises(RunError, match=r"round 1: adversary\.attack: .* must return rows"):
+        craft(world, model, state, cohort({2}), replies(1.0, 1.0, 1.0, state=state))
