@@ -118,6 +118,7 @@ class Registry:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._plugins: dict[str, Plugin] = {}
+        self._declared: dict[Callable[..., Any], Plugin] = {}
         self._loaded = False
         REGISTRIES[kind] = self
 
@@ -129,6 +130,7 @@ class Registry:
         if known and not known.function.__module__.startswith(USER_MODULE):
             raise ValueError(f"{self.kind}: '{name}' is registered twice")
         self._plugins[name] = Plugin(self.kind, name, function, form, facts)
+        self._declared[function] = self._plugins[name]
 
     def register(self, function: Function) -> Function:
         """Decorator: register `function` under its own name and return it untouched."""
@@ -154,10 +156,11 @@ class Registry:
         """The plug-in for a name, or one made of a plain function."""
         if isinstance(name, str):
             return self.get(name)
-        for plugin in self._plugins.values():
-            if plugin.function is name:
-                return plugin
-        return Plugin(self.kind, name.__name__, name, form="user")
+        return self.declared(name) or Plugin(self.kind, name.__name__, name, form="user")
+
+    def declared(self, function: Callable[..., Any]) -> Plugin | None:
+        """What a decorator said of `function`, if one did; names may repeat in users' files."""
+        return self._declared.get(function)
 
     def build(self, name: "str | Callable[..., Any]", **parameters: Any) -> "partial[Any]":
         """`name` with its parameters checked and bound; one-line ValueError if they are wrong."""
@@ -266,7 +269,7 @@ def _from_file(kind: str, name: str, folder: Path) -> Plugin:
     function = getattr(module, function_name, None)
     if not inspect.isfunction(function):
         raise ValueError(f"{path} has no function '{function_name}'")
-    known = next((p for p in REGISTRIES[kind]._plugins.values() if p.function is function), None)
+    known = registry(kind).declared(function)
     form, facts = (known.form, known.facts) if known else ("user", {})
     return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, "file": path})
 

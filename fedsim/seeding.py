@@ -8,7 +8,10 @@ import torch
 
 
 def derive(seed: int, purpose: str, *keys: int) -> int:
-    """A 63-bit seed that depends on every argument, the same on every machine."""
+    """A 63-bit seed that depends on every argument, the same on every machine.
+
+    torch's CPU generator takes its lower 32 bits: among very many streams two may be the same.
+    """
     text = "/".join([str(seed), purpose, *map(str, keys)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 

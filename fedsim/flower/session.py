@@ -1,7 +1,8 @@
 """The driver's side of a run: the state between rounds, and the one Strategy that moves it."""
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +31,8 @@ from fedsim.simulation import (
 )
 from fedsim.simulation.adversary import craft
 from fedsim.simulation.rounds import check_reply
+
+log = logging.getLogger("fedsim")
 
 
 @dataclass
@@ -79,8 +82,9 @@ class FedsimStrategy(Strategy):
         session = self.session
         if session.cohort is None:
             raise ValueError("aggregate_train needs the cohort of configure_train")
-        seconds = time.perf_counter() - session.sent_at
-        usable = [self._read(message) for message in replies]
+        seconds, replies = time.perf_counter() - session.sent_at, list(replies)
+        usable = [_read(session, message) for message in replies]
+        _log_first_error(session.cohort.round, replies)
         missing = set(session.cohort.clients) - {reply.client for reply in usable}
         usable += [Reply(c, None, None, 0, float("nan"), failed="lost") for c in missing]
         server = session.federation.scenario.server
@@ -106,14 +110,22 @@ class FedsimStrategy(Strategy):
         """Nothing to aggregate."""
         return None
 
-    def _read(self, message: Message) -> Reply:
-        """The reply of a message, checked against the model and the clock."""
-        scenario, state = self.session.federation.scenario, self.session.state
-        reply = _on_device(read_reply(message, _sender(message)), state)
-        limit = scenario.clients.timeout
-        if reply.failed is None and limit is not None and reply.seconds > limit:
-            return replace(reply, failed="timeout")
-        return check_reply(reply, state)
+
+def _read(session: Session, message: Message) -> Reply:
+    """The reply of a message, checked against the model and the clock."""
+    scenario, state = session.federation.scenario, session.state
+    reply = _on_device(read_reply(message, _sender(message)), state)
+    limit = scenario.clients.timeout
+    if reply.failed is None and limit is not None and reply.seconds > limit:
+        return replace(reply, failed="timeout")
+    return check_reply(reply, state)
+
+
+def _log_first_error(round_: int, messages: Sequence[Message]) -> None:
+    errors = [message for message in messages if message.has_error()]
+    if errors:
+        first = f"client {_sender(errors[0])}: {errors[0].error.reason}"
+        log.warning("round %d: %d client(s) failed; %s", round_, len(errors), first)
 
 
 def intercept(session: Session, messages: list[Message]) -> list[Message]:
@@ -121,10 +133,7 @@ def intercept(session: Session, messages: list[Message]) -> list[Message]:
     cohort, adversary = session.cohort, session.federation.scenario.adversary
     if cohort is None or adversary is None or not adversary.attack or not cohort.acting:
         return messages
-    honest = [
-        check_reply(_on_device(read_reply(m, _sender(m)), session.state), session.state)
-        for m in messages
-    ]
+    honest = [_read(session, message) for message in messages]
     with torch_threads(session.threads):
         replies, memory = craft(session.federation, session.model, session.state, cohort, honest)
     session.state = replace(session.state, attack=memory)

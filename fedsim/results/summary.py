@@ -79,9 +79,9 @@ def durability(
 
     `at` holds the attack success rate every 10 rounds after it (None in a round that was not
     evaluated), `rounds_to_half` after how many rounds it was first seen at or below half of where
-    it stood when last measured under attack; None if never. None altogether
-    without an attack, without a round or a measured success after it, or where the adversary may
-    still act when the run ends (that nobody was drawn at the end is chance).
+    it stood when last measured under attack; None if never, or if it was 0 or not measured then.
+    None altogether without an attack, without a round or a measured success after it, or where the
+    adversary may still act when the run ends (that nobody was drawn at the end is chance).
     """
     end = rounds[-1]["round"]
     if not acted or (last_attack_round is not None and last_attack_round >= end):
@@ -92,7 +92,7 @@ def durability(
     if not after:
         return None
     stood = [rate for k, rate in asr.items() if min(acted) - left <= k <= 0 and rate is not None]
-    half = stood[-1] / 2 if stood else None
+    half = stood[-1] / 2 if stood and stood[-1] > 0 else None
     halved = (k for k, rate in after.items() if half is not None and rate <= half)
     at = {str(k): after.get(k) for k in range(10, end - left + 1, 10)}
     return {"last_round": left, "at": at, "rounds_to_half": next(halved, None)}

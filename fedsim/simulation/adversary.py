@@ -1,5 +1,6 @@
 """The one mind behind all malicious clients: what they send in place of their results."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,7 +42,7 @@ def craft(
     buffers = torch.stack([reply.buffers for reply in own if reply.buffers is not None])
     memories: list[dict[str, Any]] = []
     for index, attack in enumerate(adversary.attack):
-        remembered = state.attack[index] if state.attack else {}
+        remembered = copy.deepcopy(state.attack[index]) if state.attack else {}
         try:
             buffers = _attack_buffers(attack, view, state, buffers)
             rows, memory = _apply(attack, replace(view, state=remembered))
@@ -67,7 +68,7 @@ def _view(
     return AdversaryView(
         own=_rows(own, state),
         num_clients=len(cohort.clients),
-        params=state.params,
+        params=state.params.clone(),
         benign=_rows(benign, state) if knowledge >= 1 else None,
         aggregate=_copy_of_rule(federation, model, state, cohort, usable)
         if knowledge == 2
@@ -105,8 +106,15 @@ def _copy_of_rule(
         ids, counts = view.client_ids, view.num_examples
         if len(updates) != len(ids):
             ids, counts = tuple(range(len(updates))), counts.new_ones(len(updates))
-        copy = replace(view, client_ids=ids, num_examples=counts, generator=draws)
-        return rule(updates, copy).update
+        own = replace(
+            view,
+            client_ids=ids,
+            num_examples=counts,
+            generator=draws,
+            params=view.params.clone(),
+            state=copy.deepcopy(view.state),
+        )
+        return rule(updates.clone(), own).update
 
     return aggregate
 

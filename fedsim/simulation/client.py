@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fedsim.registry import Choice
 from fedsim.scenario.training import Training
-from fedsim.seeding import generator
+from fedsim.seeding import generator, seeded
 from fedsim.simulation.federation import Federation
 from fedsim.simulation.roles import pool
 from fedsim.simulation.training import BatchPoison, Constraint, Plan, train_local
@@ -54,13 +54,8 @@ def visit(
     load_params(model, params)
     load_buffers(model, buffers)
     data = federation.data.train.take(federation.clients[order.client])
-    shuffle = generator(federation.scenario.seed, "train", order.round, order.client)
-    if order.acting:
-        data, batch_poison = poisoned_data(federation, order, data)
-        plan, constraints = malicious_plan(federation, order.round)
-        loss = train_local(model, data, plan, shuffle, poison=batch_poison, constraints=constraints)
-    else:
-        loss = train_local(model, data, honest_plan(federation, order.round), shuffle)
+    with seeded(federation.scenario.seed, "layers", order.round, order.client):
+        data, loss = _train(federation, model, data, order)
     return Reply(
         client=order.client,
         update=flatten_params(model) - params,
@@ -68,6 +63,20 @@ def visit(
         num_examples=len(data),
         loss=loss,
     )
+
+
+def _train(
+    federation: Federation, model: nn.Module, data: Split, order: Visit
+) -> tuple[Split, float]:
+    """The set that was trained on, and the loss. Dropout and the like draw from torch's own."""
+    shuffle = generator(federation.scenario.seed, "train", order.round, order.client)
+    if order.acting:
+        data, batch_poison = poisoned_data(federation, order, data)
+        plan, constraints = malicious_plan(federation, order.round)
+        loss = train_local(model, data, plan, shuffle, poison=batch_poison, constraints=constraints)
+    else:
+        loss = train_local(model, data, honest_plan(federation, order.round), shuffle)
+    return data, loss
 
 
 def honest_plan(federation: Federation, round_: int) -> Plan:
@@ -115,8 +124,11 @@ def poisoned_data(
 
 
 def poison_time(poison: Choice) -> str:
-    """When a poison runs (`once` or `batch`), which may depend on its parameters."""
-    when = poison.plugin.facts["when"]
+    """When a poison runs (`once` or `batch`), which may depend on its parameters.
+
+    A user's function that does not declare it runs once, on the client's whole set.
+    """
+    when = poison.plugin.facts.get("when", "once")
     return str(when(poison.parameters) if callable(when) else when)
 
 

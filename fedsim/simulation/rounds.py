@@ -1,5 +1,6 @@
 """The round: open it (who takes part), close it (what the server makes of the replies)."""
 
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.errors import PreconditionError, RunError
-from fedsim.seeding import generator
+from fedsim.seeding import generator, seeded
 from fedsim.simulation.client import Reply, honest_plan
 from fedsim.simulation.evaluation import evaluate, predictor
 from fedsim.simulation.federation import Federation
@@ -119,25 +120,26 @@ def check_reply(reply: Reply, like: State) -> Reply:
 def server_view(
     federation: Federation, model: nn.Module, state: State, cohort: Cohort, valid: Sequence[Reply]
 ) -> ServerView:
-    """What the rule sees of this round."""
+    """What the rule sees of this round: copies, so that writing in place harms nobody."""
     seed, device = federation.scenario.seed, federation.device
     root_update = None
     if federation.root is not None:
         load_params(model, state.params)
         load_buffers(model, state.buffers)
         plan = honest_plan(federation, cohort.round)
-        train_local(model, federation.root, plan, generator(seed, "root", cohort.round))
+        with seeded(seed, "root-layers", cohort.round):
+            train_local(model, federation.root, plan, generator(seed, "root", cohort.round))
         root_update = flatten_params(model) - state.params
     root = federation.root
     return ServerView(
         client_ids=tuple(reply.client for reply in valid),
         num_examples=torch.tensor([reply.num_examples for reply in valid], device=device),
-        params=state.params,
+        params=state.params.clone(),
         round=cohort.round,
         num_rounds=federation.scenario.rounds,
-        previous_params=state.previous_params,
+        previous_params=None if state.previous_params is None else state.previous_params.clone(),
         layers=layers_of(model),
-        state=state.rule,
+        state=copy.deepcopy(state.rule),
         generator=generator(seed, "server", cohort.round),
         root_update=root_update,
         root=None if root is None else (root.images, root.labels),
@@ -159,11 +161,15 @@ def _aggregate(
         return view, None, ()
     rows = torch.stack([reply.update for reply in valid if reply.update is not None])
     try:
-        return view, pipeline(federation.scenario)(rows.to(federation.device), view), ()
+        outcome = pipeline(federation.scenario)(rows.to(federation.device), view)
     except PreconditionError:
         return view, None, ("precondition_broken",)
     except ValueError as error:
         raise RunError(f"round {cohort.round}: server: {error}") from error
+    if outcome.update.shape != state.params.shape:
+        text = f"must return {tuple(state.params.shape)}; got {tuple(outcome.update.shape)}"
+        raise RunError(f"round {cohort.round}: server: the rule {text}")
+    return view, outcome._replace(update=outcome.update.to(state.params)), ()
 
 
 def _step(

@@ -145,3 +145,8 @@ def test_half_is_of_what_was_last_measured_under_attack():
     rounds = [round_record(r, 0.9, rates.get(r)) for r in range(13)]
     found = durability(rounds, {3, 4, 5}, 5)
     assert found == {"last_round": 5, "at": {}, "rounds_to_half": 7}
+
+
+def test_nothing_has_no_half():
+    rounds = [round_record(r, 0.9, 0.0) for r in range(13)]
+    assert durability(rounds, {5}, 5)["rounds_to_half"] is None

@@ -1,5 +1,7 @@
 """What is made of a scenario before its first round: data, root data, held-out images, the probe."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -227,8 +229,6 @@ def invert(images, *, level: float = 1.0):
             "attack": {"name": "mine.py:negate"},
         },
     }
-    import json
-
     (tmp_path / "s.yaml").write_text(json.dumps(tree))
     from fedsim.flower import run_rounds
 
@@ -237,3 +237,84 @@ def invert(images, *, level: float = 1.0):
     run_rounds(world, None, lambda _, record: records.append(record))
     assert [len(record.clients) for record in records] == [0, 4, 4, 4]
     assert records[-1].clients[0]["weight"] == pytest.approx(0.25)
+
+
+def play(tmp_path, tree, text):
+    from fedsim.flower import run_rounds
+
+    (tmp_path / "user.py").write_text(text)
+    document = {**TREE, **tree}
+    (tmp_path / "user.yaml").write_text(json.dumps(document))
+    world = prepare(load(tmp_path / "user.yaml")[0].scenario, DataSource(tmp_path))
+    records = []
+    state = run_rounds(world, None, lambda _, record: records.append(record))
+    return state, records
+
+
+def test_a_plain_function_is_a_poison_too(tmp_path):
+    text = "def noughts(images, labels, view):\n    return images, labels * 0\n"
+    everybody = {"clients": 10, "poison": {"name": "user.py:noughts"}}
+    _, records = play(tmp_path, {"adversary": everybody}, text)
+    assert all(client["failed"] is None for record in records for client in record.clients)
+    assert records[-1].round["attack_success_rate"] is None
+    assert records[-1].round["accuracy"] == pytest.approx(0.1, abs=0.03), "it says nought to all"
+
+
+def test_two_files_may_declare_the_same_name(tmp_path):
+    from fedsim.poisons import poisons
+
+    text = "from fedsim.poisons import poisons\n@poisons.declare(when='{}', probe=None)\ndef mine(images, labels, view):\n    return images, labels\n"
+    for name, when in (("one", "once"), ("two", "batch")):
+        (tmp_path / f"{name}.py").write_text(text.format(when))
+    for name, when in (("one", "once"), ("two", "batch"), ("one", "once")):
+        assert poisons.get(f"{name}.py:mine", tmp_path).facts["when"] == when
+
+
+def test_dropout_draws_the_same_every_time(tmp_path):
+    text = """
+import torch
+def network(shape, num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, num_classes))
+"""
+    first, second = (play(tmp_path, {"model": {"name": "user.py:network"}}, text) for _ in range(2))
+    assert torch.equal(first[0].params, second[0].params)
+
+
+RULE = """
+import torch
+from fedsim.types import Aggregate
+
+def counting(updates, view):
+    seen = view.state.get("seen", torch.zeros(1))
+    seen += 1
+    view.params.zero_()
+    return Aggregate(updates.mean(dim=0) / seen, None, {"seen": seen})
+
+def curious(view, *, look: bool):
+    if look:
+        view.aggregate(view.own)
+        view.params.zero_()
+    return view.own
+
+def double(updates):
+    return updates.mean(dim=0).double()
+"""
+
+
+def test_an_adversary_that_tries_the_rule_or_writes_in_place_moves_nothing(tmp_path):
+    def tree(look):
+        attack = {"name": "user.py:curious", "look": look}
+        return {
+            "server": {"aggregator": {"name": "user.py:counting"}},
+            "adversary": {"clients": 5, "knowledge": "defense", "attack": attack},
+        }
+
+    looked, left = (play(tmp_path, tree(look), RULE)[0] for look in (True, False))
+    assert torch.equal(looked.params, left.params)
+    assert looked.rule["seen"] == left.rule["seen"] == 3
+
+
+def test_a_rule_in_double_precision_leaves_the_model_in_single(tmp_path):
+    state, records = play(tmp_path, {"server": {"aggregator": {"name": "user.py:double"}}}, RULE)
+    assert state.params.dtype == torch.float32
+    assert all(record.round["num_failed"] == 0 for record in records)
