@@ -11,6 +11,7 @@ from typing import Any
 from fedsim.datasets import default_source
 from fedsim.errors import FedsimError, RunError
 from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished, twin_of
+from fedsim.flower.runners import main_hidden
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
@@ -123,12 +124,13 @@ def _at_once(
     twins = {twin.scenario.hash8: twin for twin in wanted}.values()
     quiet = replace(settings, force=False, resume=True)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for made in [pool.submit(_attempt, twin, quiet, Silence(), 0, 1) for twin in twins]:
-            made.result()
-        futures = [
-            pool.submit(_attempt, cell, settings, Silence(), index, len(cells))
-            for index, cell in enumerate(cells)
-        ]
+        with main_hidden():
+            for made in [pool.submit(_attempt, twin, quiet, Silence(), 0, 1) for twin in twins]:
+                made.result()
+            futures = [
+                pool.submit(_attempt, cell, settings, Silence(), index, len(cells))
+                for index, cell in enumerate(cells)
+            ]
         outcomes: list[Run | str] = []
         for index, (cell, future) in enumerate(zip(cells, futures, strict=True)):
             rounds = cell.scenario.rounds

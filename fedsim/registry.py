@@ -17,12 +17,12 @@ from pydantic import PydanticUserError, ValidationError, create_model
 from pydantic_core import PydanticCustomError, core_schema
 
 from fedsim.errors import first_line, suggest
+from fedsim.signatures import check_signature
 from fedsim.strict import Strict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 USER_MODULE = "fedsim_user_"
-"""How the modules of users' files are called."""
 
 REGISTRIES: dict[str, "Registry"] = {}
 
@@ -214,6 +214,7 @@ class OneOf:
         try:
             plugin = registry(self.kind).get(value["name"], folder)
             _ = plugin.parameters
+            check_signature(plugin.kind, plugin.name, plugin.function)
         except ValueError as error:
             raise PydanticCustomError("plugin", "{error}", {"error": str(error)}) from None
         given = {name: item for name, item in value.items() if name != "name"}

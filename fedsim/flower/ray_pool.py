@@ -1,6 +1,7 @@
 """The Ray engine: the same work on a pool of Ray actors, on this machine or on a cluster."""
 
 import math
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,6 +77,17 @@ def _import_ray() -> Any:
     return ray
 
 
+def _refuse_deaf(address: str) -> None:
+    """Ray waits for minutes for a cluster that is not there."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit() and "/" not in host):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise RunError(f"engine.address: nobody answers at {address} ({error})") from error
+
+
 def _connect(ray: Any, scenario: Scenario, workers: int) -> bool:
     """Join or start Ray; True if this call started it."""
     if ray.is_initialized():
@@ -83,6 +95,7 @@ def _connect(ray: Any, scenario: Scenario, workers: int) -> bool:
     engine = scenario.engine
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     if engine.address is not None:
+        _refuse_deaf(engine.address)
         try:
             ray.init(address=engine.address, log_to_driver=False, logging_level="error")
         except ConnectionError as error:

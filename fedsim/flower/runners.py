@@ -2,9 +2,12 @@
 
 import multiprocessing
 import pickle
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Protocol
 
 import torch
@@ -59,9 +62,9 @@ class Processes:
 
     def run(self, messages: Sequence[Message]) -> list[Message]:
         """One reply for each message."""
-        jobs = [
-            self._pool.submit(run_chunk, *pack(chunk)) for chunk in chunks(messages, self.workers)
-        ]
+        packed = [pack(chunk) for chunk in chunks(messages, self.workers)]
+        with main_hidden():
+            jobs = [self._pool.submit(run_chunk, *chunk) for chunk in packed]
         try:
             return [reply for job in jobs for reply in job.result()]
         except BrokenProcessPool as error:
@@ -70,6 +73,20 @@ class Processes:
     def close(self) -> None:
         """End the worker processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def main_hidden() -> Iterator[None]:
+    """Keep processes that are spawned inside the block from running the user's script again.
+
+    What they need is in fedsim; the script that called it may have no `__main__` guard.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def call_client(message: Message) -> Message:

@@ -79,7 +79,7 @@ def table(entries: Sequence[Entry], width: int | None = None) -> Table:
     told = f"No room here for: {', '.join(left_out)}." if left_out else ""
     result = Table(
         box=box.SIMPLE_HEAD,
-        caption=Text(" ".join(filter(None, [story(scored), seeds_note(scored), told]))),
+        caption=Text("\n".join(filter(None, [_sentences(scored, told), _legend(scored)]))),
         caption_justify="left",
         caption_style="",
         padding=(0, 1, 0, 0),
@@ -95,6 +95,15 @@ def table(entries: Sequence[Entry], width: int | None = None) -> Table:
     for line in body:
         result.add_row(*(Text(cell.replace("± ", "±")) for cell in line))
     return result
+
+
+def _sentences(scored: Sequence[Row], told: str) -> str:
+    return " ".join(filter(None, [story(scored), seeds_note(scored), told]))
+
+
+def _legend(scored: Sequence[Row]) -> str:
+    """What the columns that are shown mean."""
+    return " ".join(LEGEND[key] for key in columns(scored) if key in LEGEND)
 
 
 def plain(entries: Sequence[Entry], width: int = 160) -> str:

@@ -46,8 +46,9 @@ def craft(
         try:
             buffers = _attack_buffers(attack, view, state, buffers)
             rows, memory = _apply(attack, replace(view, state=remembered))
-        except ValueError as error:
-            raise RunError(f"round {cohort.round}: adversary.attack: {error}") from error
+        except Exception as error:  # whatever a user's attack raises is told with its round
+            text = f"{type(error).__name__}: {error}"
+            raise RunError(f"round {cohort.round}: adversary.attack raised {text}") from error
         view = replace(view, own=rows)
         memories.append(memory)
     sent = {

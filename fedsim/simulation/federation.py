@@ -96,9 +96,12 @@ def load_data(scenario: Scenario, source: DataSource) -> Dataset:
     """The data set of the scenario on the CPU."""
     where = ("data", "dataset")
     try:
-        data: Dataset = scenario.data.dataset.build()(source)
+        data: object = scenario.data.dataset.build()(source)
     except (DataError, ValueError) as error:
         raise UnplacedError(where, str(error)) from error
+    if not isinstance(data, Dataset):
+        text = "must return fedsim.types.Dataset(train: Split, test: Split, num_classes)"
+        raise UnplacedError(where, f"{text}; got {type(data).__name__}")
     return data
 
 

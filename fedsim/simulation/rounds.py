@@ -164,12 +164,17 @@ def _aggregate(
         outcome = pipeline(federation.scenario)(rows.to(federation.device), view)
     except PreconditionError:
         return view, None, ("precondition_broken",)
-    except ValueError as error:
-        raise RunError(f"round {cohort.round}: server: {error}") from error
-    if outcome.update.shape != state.params.shape:
-        text = f"must return {tuple(state.params.shape)}; got {tuple(outcome.update.shape)}"
+    except Exception as error:  # whatever a user's rule raises is told with its round
+        text = f"{type(error).__name__}: {error}"
+        raise RunError(f"round {cohort.round}: server: the rule raised {text}") from error
+    update = outcome.update
+    if update.shape != state.params.shape:
+        text = f"must return {tuple(state.params.shape)}; got {tuple(update.shape)}"
         raise RunError(f"round {cohort.round}: server: the rule {text}")
-    return view, outcome._replace(update=outcome.update.to(state.params)), ()
+    if not torch.isfinite(update).all():
+        text = "made an update that is not finite of updates that are"
+        raise RunError(f"round {cohort.round}: server: the rule {text}")
+    return view, outcome._replace(update=update.to(state.params)), ()
 
 
 def _step(

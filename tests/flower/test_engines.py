@@ -2,9 +2,13 @@
 
 import gc
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
+from fedsim.errors import RunError
 from fedsim.flower import run_rounds
 from fedsim.scenario import load
 from fedsim.simulation import prepare
@@ -87,3 +91,22 @@ def test_two_workers_elsewhere_with_another_hash_seed_give_the_same_bits(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONHASHSEED", str(int(os.environ.get("PYTHONHASHSEED") or 0) + 1))
     assert play(tmp_path, workers=2) == sequential
+
+
+def test_a_script_without_a_main_guard_may_use_worker_processes(tmp_path):
+    scenario = {**HUNDREDS, "rounds": 1, "engine": {"workers": 2}}
+    script = f"import fedsim\nprint(fedsim.run({scenario!r}, output={str(tmp_path)!r}))\n"
+    (tmp_path / "script.py").write_text(script)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    ran = subprocess.run(command, capture_output=True, timeout=120, encoding="utf-8", check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("Run(hundreds-")
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path):
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RunError, match="nobody answers at 127"):
+            play(tmp_path, name="ray", address=address)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedsim.errors import UnplacedError
+from fedsim.errors import RunError, ScenarioError, UnplacedError
 from fedsim.scenario import Scenario, load
 from fedsim.simulation import prepare
 from fedsim.simulation.evaluation import evaluate
@@ -260,9 +260,10 @@ def test_a_plain_function_is_a_poison_too(tmp_path):
     assert records[-1].round["accuracy"] == pytest.approx(0.1, abs=0.03), "it says nought to all"
 
 
-def test_two_files_may_declare_the_same_name(tmp_path):
+def test_two_files_may_declare_the_same_name(tmp_path, monkeypatch):
     from fedsim.poisons import poisons
 
+    monkeypatch.setattr(poisons, "_plugins", dict(poisons._plugins))
     text = "from fedsim.poisons import poisons\n@poisons.declare(when='{}', probe=None)\ndef mine(images, labels, view):\n    return images, labels\n"
     for name, when in (("one", "once"), ("two", "batch")):
         (tmp_path / f"{name}.py").write_text(text.format(when))
@@ -318,3 +319,28 @@ def test_a_rule_in_double_precision_leaves_the_model_in_single(tmp_path):
     state, records = play(tmp_path, {"server": {"aggregator": {"name": "user.py:double"}}}, RULE)
     assert state.params.dtype == torch.float32
     assert all(record.round["num_failed"] == 0 for record in records)
+
+
+def test_a_rule_that_makes_nonsense_of_sound_updates_ends_the_run(tmp_path):
+    text = "def void(updates):\n    return updates.mean(dim=0) * float('nan')\n"
+    with pytest.raises(
+        RunError, match="round 1: server: the rule made an update that is not finite"
+    ):
+        play(tmp_path, {"server": {"aggregator": {"name": "user.py:void"}}}, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        (
+            "dataset",
+            "def wrong(*, train: int = 3): ...",
+            r"must be a function \(source\) → Dataset",
+        ),
+        ("dataset", "def wrong(source):\n    return 1, 2", "must return fedsim.types.Dataset"),
+        ("partition", "def wrong(labels): ...", r"\(labels, num_clients, generator\)"),
+    ],
+)
+def test_a_function_of_the_wrong_shape_is_told_what_it_must_be(tmp_path, kind, text, told):
+    with pytest.raises((UnplacedError, ScenarioError), match=told):
+        play(tmp_path, {"data": {kind: {"name": "user.py:wrong"}}}, text)

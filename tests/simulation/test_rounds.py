@@ -248,7 +248,7 @@ def test_a_rule_that_refuses_its_cohort_leaves_the_model_and_one_that_breaks_end
     model, state = start(world)
     rows = replies(1.0, 1.0, 1.0, state=state)
     if raised:
-        with pytest.raises(raised, match="round 1: server: odd"):
+        with pytest.raises(raised, match="round 1: server: the rule raised ValueError: odd"):
             close_round(world, model, state, cohort(), rows, 0.0)
         return
     after, record = close_round(world, model, state, cohort(), rows, 0.0)
@@ -264,5 +264,5 @@ def test_an_attack_that_returns_other_rows_ends_the_run(tmp_path):
     tree = {**world.scenario.resolved(), "adversary": {"clients": [2], "attack": attack}}
     world = replace(world, scenario=Scenario.model_validate(tree))
     model, state = start(world)
-    with pytest.raises(RunError, match=r"round 1: adversary\.attack: .* must return rows"):
+    with pytest.raises(RunError, match=r"round 1: adversary\.attack raised .* must return rows"):
         craft(world, model, state, cohort({2}), replies(1.0, 1.0, 1.0, state=state))
