@@ -19,6 +19,10 @@ HARM = 0.05
 """An untargeted attack works where the accuracy drop is at least this."""
 
 
+RUINED = 0.2
+"""With an accuracy drop of at least this the model is of no use, whatever attack success says."""
+
+
 def story(rows: Sequence[Row]) -> str:
     """The sentence below the table; empty without rows."""
     if not rows:
@@ -90,7 +94,11 @@ def _single(row: Row) -> str:
     beside = "" if twin is None else f" ({percent(twin, unit=True)} on the clean twin)"
     success = percent(row.scores["attack_success_rate"], unit=True)
     accuracy = percent(row.scores.get("accuracy"), unit=True)
-    return f"{where} success is {success}{beside} at {accuracy} accuracy."
+    drop = row.scores.get("accuracy_drop")
+    told = f"{where} success is {success}{beside} at {accuracy} accuracy."
+    if drop is None or drop.mean < RUINED:
+        return told
+    return f"{told} The attack has ruined the model: {points(drop)} of accuracy are gone."
 
 
 def _over_settings(rows: Sequence[Row]) -> str:

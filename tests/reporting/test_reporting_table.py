@@ -242,3 +242,10 @@ def test_story_of_an_untargeted_attack():
     assert "shows little harm" in sentence(weak)
     bare = [(rule("mean"), summary(attack_success_rate=None, clean_twin=None))]
     assert "only accuracy is shown" in sentence(bare)
+
+
+@pytest.mark.parametrize(("drop", "told"), [(0.05, False), (0.7, True), (None, False)])
+def test_a_ruined_model_is_not_sold_as_a_failed_attack(drop, told):
+    twin = {"hash": "1", "accuracy": 0.9, "attack_success_rate": 0.0, "accuracy_drop": drop}
+    text = markdown([({}, summary(attack_success_rate=0.0, accuracy=0.2, clean_twin=twin))])
+    assert ("ruined the model: 70.0 points" in text) == told
