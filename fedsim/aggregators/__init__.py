@@ -30,6 +30,11 @@ class _Aggregators(Registry):
         self.add(function, "stateful")
         return function
 
+    def predicting(self, function: Function) -> Function:
+        """Register a stateful rule that needs `view.predict`, the model's forward pass."""
+        self.add(function, "stateful", needs=("predict",))
+        return function
+
 
 aggregators = _Aggregators("aggregators")
 names, build = aggregators.names, aggregators.build

@@ -1,6 +1,5 @@
 """A scenario made concrete: its data on a device, who holds what, and what is measured."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from fedsim.scenario import Scenario
 from fedsim.seeding import generator, seeded
 from fedsim.simulation.roles import pool
 from fedsim.types import Dataset, DataSource, PoisonView, Probe, Selection, Split
-
-log = logging.getLogger("fedsim")
 
 POISON: tuple[str | int, ...] = ("adversary", "poison")
 
