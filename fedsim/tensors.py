@@ -71,7 +71,7 @@ def state_sha256(tensors: Mapping[str, Tensor]) -> str:
 def columns(updates: Float[Tensor, "n d"]) -> Iterator[slice]:
     """The d coordinates in pieces of a few MB of all rows."""
     n, d = updates.shape
-    width = max(1, _CHUNK // n)
+    width = max(1, _CHUNK // max(1, n))
     return (slice(start, min(start + width, d)) for start in range(0, d, width))
 
 
@@ -109,7 +109,8 @@ def squared_distances(updates: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     """
     n = len(updates)
     distances = torch.zeros(n, n, dtype=torch.float64, device=updates.device)
-    _measure(updates, torch.arange(n, device=updates.device), distances)
+    if n > 1:
+        _measure(updates, torch.arange(n, device=updates.device), distances)
     return distances
 
 
@@ -153,7 +154,7 @@ def _measure(updates: Tensor, chosen: Tensor, distances: Tensor) -> None:
 
 def _magnitudes(updates: Tensor) -> Float[Tensor, "n 1"]:
     """What to divide rows by so that float64 holds their squares; ones if it does anyway."""
-    if updates.dtype != torch.float64:
+    if updates.dtype != torch.float64 or updates.numel() == 0:
         return updates.new_ones(len(updates), 1, dtype=torch.float64)
     low, high = updates.aminmax(dim=1, keepdim=True)
     largest = torch.maximum(-low, high)

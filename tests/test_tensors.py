@@ -119,3 +119,14 @@ def test_columns_cover_all_coordinates_once():
     assert (parts[0].start, parts[-1].stop) == (0, 10_000)
     updates[7] = torch.arange(10_000)
     assert torch.equal(per_coordinate(updates, lambda rows: rows.sum(dim=0)), updates[7])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "d"), [(0, 3), (3, 0), (0, 0)])
+def test_nothing_has_empty_or_zero_measures(n, d, dtype):
+    updates = torch.empty(n, d, dtype=dtype)
+    assert norms(updates).tolist() == [0] * n
+    for measure in (squared_distances, cosine_similarities):
+        assert measure(updates).tolist() == [[0] * n] * n
+    assert per_coordinate(updates, lambda rows: rows.sum(dim=0)).tolist() == [0] * d
+    assert [part.stop for part in columns(updates)][-1:] == [d] * (d > 0)

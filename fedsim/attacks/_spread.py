@@ -19,6 +19,14 @@ def known_rows(view: AdversaryView) -> Float[Tensor, "k d"]:
     return view.own if view.benign is None or not len(view.benign) else view.benign
 
 
+def deviations(values: Float[Tensor, "k c"]) -> Float[Tensor, " c"]:
+    """The population standard deviation of each column; no square overflows or vanishes."""
+    away = values - values.mean(dim=0)
+    largest = away.abs().amax(dim=0)
+    scale = torch.where(largest > 0, largest, 1)
+    return scale * (away / scale).square().mean(dim=0).sqrt()
+
+
 def furthest_row(
     rows: Float[Tensor, "k d"],
     direction: Direction,
@@ -56,7 +64,7 @@ def _ray(
     for part in columns(rows):
         values = rows[:, part].double() - origin[part]
         mean[part] = values.mean(dim=0)
-        spread[part] = values.std(dim=0, correction=0)
+        spread[part] = deviations(values)
         scale = torch.maximum(scale, (values - mean[part]).abs().max())
     heading = -spread if direction == "std" else -(origin + mean)
     if direction == "sign":

@@ -41,16 +41,25 @@ def _hidden(view: AdversaryView) -> Iterator[tuple[str, Tensor]]:
     known = known_rows(view)
     mean = known.mean(dim=0)
     away = known - mean
+    scale = _largest(away)
+    away = away / scale
     products = away @ away.T
     squares = products.diagonal()
     apart = (squares[:, None] + squares - 2 * products).max()
     for name, heading in (("std", away.square().sum(dim=0).sqrt()), ("unit", mean), ("sign", mean)):
         way = -(heading.sign() if name == "sign" else heading)
+        way = way / _largest(way)
         unit: Tensor = way / way.norm().clamp_min(torch.finfo(way.dtype).tiny)
         along = away @ unit
         most = (along + (along.square() + (apart - squares).clamp_min(0)).sqrt()).min()
         for attack, distance in (("min_max", most), ("min_sum", squares.max().clamp_min(0).sqrt())):
-            yield f"{attack} {name}", (mean + distance * unit).expand_as(view.own)
+            yield f"{attack} {name}", (mean + distance * scale * unit).expand_as(view.own)
+
+
+def _largest(values: Tensor) -> Tensor:
+    """What to divide by so that no square overflows or vanishes."""
+    largest = values.abs().max()
+    return torch.where(largest > 0, largest, 1)
 
 
 def _benign_deviations(view: AdversaryView, _: Tensor) -> Tensor:

@@ -36,7 +36,9 @@ def fang_krum(
     Paper: Fang et al., USENIX Security 2020, arXiv:1911.11815.
     Differs: updates in place of models, the received model being 0; s of the benign mean, not of
     the model that the rule would give; n − 2m − 1 counts as 1 where it is less; whether the rule
-    selects is asked with the supporters in place, not m times u′_1; sign(0) = 0.
+    selects is asked with the supporters in place, not m times u′_1; sign(0) = 0. Where the search
+    gives up, the own rows are sent. ε and 1e-5 are lengths, the paper's for models: they do not
+    shrink with the updates, so short updates have relatively loose supporters and an early end.
 
     Args:
         epsilon: ε, L2, same unit as updates.

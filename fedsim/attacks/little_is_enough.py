@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedsim.attacks import attacks
+from fedsim.attacks._spread import deviations
 from fedsim.tensors import per_coordinate
 from fedsim.types import AdversaryView
 
@@ -35,7 +36,7 @@ def little_is_enough(view: AdversaryView, *, z: float | None = None) -> Float[Te
 
     def shifted(values: Tensor) -> Tensor:
         values = values.double()
-        return values.mean(dim=0) - z * values.std(dim=0, correction=0)
+        return values.mean(dim=0) - z * deviations(values)
 
     return per_coordinate(view.own, shifted).expand_as(view.own)
 
