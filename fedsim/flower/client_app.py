@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,9 +11,9 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from fedsim.flower.messages import read_order, reply_message
+from fedsim.flower.messages import FIRST_NODE, read_order, reply_message
 from fedsim.scenario import Scenario
-from fedsim.simulation import Federation, Visit, visit
+from fedsim.simulation import Federation, Visit, visit, visit_together
 
 client_app = ClientApp()
 
@@ -61,6 +61,20 @@ def train(message: Message, context: Context) -> Message:
         order = _to(order, device)
         reply = visit(federation, model, params.to(device), buffers.to(device), order)
     return reply_message(replace(reply, seconds=time.perf_counter() - started), message)
+
+
+def train_group(messages: Sequence[Message]) -> list[Message]:
+    """Train the clients of all `messages`, which carry the same model, as one batch."""
+    federation, model = _worksite[0]
+    device = federation.device
+    read = [read_order(message, message.metadata.dst_node_id - FIRST_NODE) for message in messages]
+    if not read:
+        return []
+    orders = [_to(order, device) for order, _, _ in read]
+    _, params, buffers = read[0]
+    with torch_threads(1):
+        replies = visit_together(federation, model, params.to(device), buffers.to(device), orders)
+    return [reply_message(reply, message) for reply, message in zip(replies, messages, strict=True)]
 
 
 def _to(order: Visit, device: torch.device) -> Visit:

@@ -14,7 +14,7 @@ from fedsim.flower._private import RUN_ID, identify_process
 from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
 from fedsim.flower.messages import model_record
-from fedsim.flower.runners import Processes, Runner, Sequential
+from fedsim.flower.runners import Processes, Runner, Sequential, Together
 from fedsim.flower.session import FedsimStrategy, Session, intercept
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, RoundRecord, State
@@ -87,6 +87,8 @@ def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
 def make_runner(federation: Federation) -> Runner:
     """The runner of the scenario's engine."""
     engine = federation.scenario.engine
+    if trains_together(federation):
+        return Together(federation)
     workers = num_workers(federation.scenario)
     if engine.name == "ray":
         from fedsim.flower.ray_pool import RayPool
@@ -95,9 +97,21 @@ def make_runner(federation: Federation) -> Runner:
     return Sequential(federation) if workers == 1 else Processes(federation, workers)
 
 
+def trains_together(federation: Federation) -> bool:
+    """Whether the whole cohort is trained at once: asked for, or `auto` on CUDA in one process."""
+    engine = federation.scenario.engine
+    if engine.name != "inprocess" or engine.workers not in (1, "auto"):
+        return False
+    if engine.trainer == "auto":
+        return federation.device.type == "cuda"
+    return engine.trainer == "vectorised"
+
+
 def num_workers(scenario: Scenario) -> int:
     """`engine.workers`, where `auto` is a worker per CPU that this process may use."""
     wanted = scenario.engine.workers
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limit = count or 1 if wanted == "auto" else int(wanted)
+    if scenario.engine.trainer == "vectorised":
+        limit = 1
     return max(1, min(limit, scenario.clients.per_round))

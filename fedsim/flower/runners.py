@@ -1,5 +1,6 @@
 """Where clients are trained: in this process, or in a pool of worker processes."""
 
+import logging
 import multiprocessing
 import pickle
 import sys
@@ -15,9 +16,11 @@ from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 
 from fedsim.errors import RunError
 from fedsim.flower._private import RUN_ID, identify_process, set_message_id
-from fedsim.flower.client_app import client_app, open_worksite
+from fedsim.flower.client_app import client_app, open_worksite, train_group
 from fedsim.flower.messages import FIRST_NODE
 from fedsim.simulation import Federation
+
+log = logging.getLogger("fedsim")
 
 RAISED = 2
 """Flower's error code of a client app that raised."""
@@ -43,6 +46,26 @@ class Sequential:
         """One reply for each message."""
         open_worksite(self.federation)
         return [call_client(message) for message in messages]
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Together:
+    """Trains all clients of a round as one batch in this process."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.federation = federation
+
+    def run(self, messages: Sequence[Message]) -> list[Message]:
+        """One reply for each message; if the batch fails, clients are tried one after the other."""
+        open_worksite(self.federation)
+        try:
+            return train_group(messages)
+        except Exception as error:  # one alone may be to blame: each for itself tells which
+            text = f"{type(error).__name__}: {error}"
+            log.warning("clients are trained one after the other in this round: %s", text)
+            return [call_client(message) for message in messages]
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -37,6 +37,7 @@ def _problems(scenario: "Scenario") -> Iterator[Problem]:
     yield from _plain(scenario, ())
     yield from _training(scenario)
     yield from _cohort(scenario)
+    yield from _trainer(scenario)
     yield from rules.problems(scenario)
     if scenario.adversary is None:
         if scenario.clean_twin:
@@ -48,6 +49,24 @@ def _problems(scenario: "Scenario") -> Iterator[Problem]:
     yield from _attackers(scenario, scenario.adversary)
     yield from _schedule(scenario, scenario.adversary)
     yield from _means(scenario, scenario.adversary)
+
+
+def _trainer(scenario: "Scenario") -> Iterator[Problem]:
+    """Workers train one client at a time."""
+    engine = scenario.engine
+    if engine.trainer != "vectorised":
+        return
+    if engine.name != "inprocess":
+        yield (
+            ("engine", "trainer"),
+            f"vectorised trains in one process; got engine {engine.name!r}. "
+            "Use inprocess, or trainer sequential.",
+        )
+    elif engine.workers not in (1, "auto"):
+        yield (
+            ("engine", "workers"),
+            f"must be 1 with trainer vectorised; got {engine.workers}.",
+        )
 
 
 def _plain(value: Any, where: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -105,7 +105,8 @@ class Engine(Section):
     """Where clients train. The name, workers, address and shares of Ray change no number."""
 
     name: Literal["inprocess", "ray"] = "inprocess"
-    trainer: Literal["auto", "sequential"] = "auto"
+    trainer: Literal["auto", "sequential", "vectorised"] = "auto"
+    """One client after the other, or many at once; auto: many at once on CUDA in one process."""
     workers: Whole | Literal["auto"] = 1
     server_threads: Whole = 1
     address: str | None = None

@@ -4,6 +4,7 @@ from fedsim.simulation.client import Reply, Visit, visit
 from fedsim.simulation.federation import Federation, prepare
 from fedsim.simulation.roles import Cohort, attackers, draw_cohort, last_attack_round, pool
 from fedsim.simulation.rounds import RoundRecord, State, close_round, open_round
+from fedsim.simulation.together import visit_together
 
 __all__ = [
     "Cohort",
@@ -20,4 +21,5 @@ __all__ = [
     "pool",
     "prepare",
     "visit",
+    "visit_together",
 ]

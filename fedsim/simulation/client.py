@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from fedsim.registry import Choice
@@ -55,38 +56,55 @@ def visit(
     `model` is only a workplace: parameters and buffers are loaded into it first, so that nothing
     of an earlier client remains.
     """
-    load_params(model, params)
-    load_buffers(model, buffers)
-    data = federation.data.train.take(federation.clients[order.client])
     with seeded(federation.scenario.seed, "layers", order.round, order.client):
-        data, loss = _train(federation, model, data, order, buffers)
+        # Dropout and the like draw from torch's own generator.
+        lesson = make_lesson(federation, model, params, buffers, order)
+        loss = train_local(
+            model,
+            lesson.data,
+            lesson.plan,
+            lesson.shuffle,
+            poison=lesson.poison,
+            restraint=lesson.restraint,
+        )
     return Reply(
         client=order.client,
         update=flatten_params(model) - params,
         buffers=flatten_buffers(model),
-        num_examples=len(data),
+        num_examples=len(lesson.data),
         loss=loss,
     )
 
 
-def _train(
-    federation: Federation, model: nn.Module, data: Split, order: Visit, buffers: Tensor
-) -> tuple[Split, float]:
-    """The set that was trained on, and the loss. Dropout and the like draw from torch's own."""
+@dataclass(frozen=True)
+class Lesson:
+    """All that decides a client's training beside the model: what `train_local` takes."""
+
+    data: Split
+    plan: Plan
+    shuffle: torch.Generator
+    poison: BatchPoison | None = None
+    restraint: Restraint | None = None
+
+
+def make_lesson(
+    federation: Federation, model: nn.Module, params: Tensor, buffers: Tensor, order: Visit
+) -> Lesson:
+    """What client `order.client` is to train on, and how; `model` then holds the global one."""
+    clean = federation.data.train.take(federation.clients[order.client])
     shuffle = generator(federation.scenario.seed, "train", order.round, order.client)
-    if order.acting:
-        clean, params = data, flatten_params(model)
-        data, batch_poison = poisoned_data(
-            federation, order, data, lambda: network_of(model, params, buffers)
-        )
-        load_params(model, params)
-        load_buffers(model, buffers)
-        plan, chosen = malicious_plan(federation, order.round)
-        restraint = _restraint(chosen, clean, order.previous_update)
-        loss = train_local(model, data, plan, shuffle, poison=batch_poison, restraint=restraint)
-    else:
-        loss = train_local(model, data, honest_plan(federation, order.round), shuffle)
-    return data, loss
+    load_params(model, params)
+    load_buffers(model, buffers)
+    if not order.acting:
+        return Lesson(clean, honest_plan(federation, order.round), shuffle)
+    data, poison = poisoned_data(
+        federation, order, clean, lambda: network_of(model, params, buffers)
+    )
+    load_params(model, params)
+    load_buffers(model, buffers)
+    plan, chosen = malicious_plan(federation, order.round)
+    restraint = _restraint(chosen, clean, order.previous_update)
+    return Lesson(data, plan, shuffle, poison, restraint)
 
 
 def honest_plan(federation: Federation, round_: int) -> Plan:

@@ -83,8 +83,8 @@ def train_local(
     )
     start = flatten_params(model) if restraint else None
     num_steps, total = plan.num_steps(len(data)), torch.zeros((), device=data.labels.device)
-    for step, (progress, batch) in enumerate(_batches(len(data), plan, generator), start=1):
-        images, labels = _batch(data, batch, step, poison, restraint)
+    for step, (progress, batch) in enumerate(batches(len(data), plan, generator), start=1):
+        images, labels = batch_of(data, batch, step, poison, restraint)
         if plan.milestones:
             optimizer.param_groups[0]["lr"] = plan.lr_at(progress)
         loss = cross_entropy(model(images), labels)
@@ -100,7 +100,7 @@ def train_local(
     return float(total) / num_steps
 
 
-def _batches(count: int, plan: Plan, generator: torch.Generator) -> Iterator[tuple[float, Tensor]]:
+def batches(count: int, plan: Plan, generator: torch.Generator) -> Iterator[tuple[float, Tensor]]:
     """(share of the epochs behind us, or of the steps where they are given; indices) per step."""
     num_steps, done = plan.num_steps(count), 0
     per_epoch = -(-count // plan.batch_size)
@@ -113,7 +113,7 @@ def _batches(count: int, plan: Plan, generator: torch.Generator) -> Iterator[tup
             done += 1
 
 
-def _batch(
+def batch_of(
     data: Split,
     batch: Tensor,
     step: int,
@@ -122,11 +122,34 @@ def _batch(
 ) -> tuple[Tensor, Tensor]:
     """What the step trains on; a clean batch has the places that the poisoned one would have."""
     batch = batch.to(data.labels.device)
-    if restraint and restraint.clean and any(picks(step) for picks in restraint.is_clean):
+    if restraint and restraint.clean and is_clean(restraint, step):
         batch = batch % len(restraint.clean)
         return restraint.clean.images[batch], restraint.clean.labels[batch]
     images, labels = data.images[batch], data.labels[batch]
     return (images, labels) if poison is None else poison(images, labels)
+
+
+def is_clean(restraint: Restraint | None, step: int) -> bool:
+    """Whether the step takes a batch of clean data."""
+    return restraint is not None and any(picks(step) for picks in restraint.is_clean)
+
+
+def held_gradient(
+    gradient: Tensor, update: Tensor, start: Tensor, restraint: Restraint, at: tuple[int, bool]
+) -> Tensor:
+    """The gradient (d,) as the constraints leave it; `at` is the step, and whether the last."""
+    step, is_last = at
+    view = ConstraintView(update, start, step, is_last, restraint.previous_update)
+    for constraint in restraint.on_gradient:
+        gradient = constraint(gradient, view)
+    return gradient
+
+
+def held_update(update: Tensor, restraint: Restraint, at: tuple[int, bool]) -> Tensor:
+    """The update (d,) as the constraints leave it."""
+    for constraint in restraint.on_update:
+        update = constraint(update, *at)
+    return update
 
 
 def _hold_gradient(
@@ -137,9 +160,7 @@ def _hold_gradient(
     parameters = list(model.parameters())
     gradient = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
     update = flatten_params(model) - start
-    view = ConstraintView(update, start, step, is_last, restraint.previous_update)
-    for constraint in restraint.on_gradient:
-        gradient = constraint(gradient, view)
+    gradient = held_gradient(gradient, update, start, restraint, (step, is_last))
     parts = gradient.split([p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter).clone()
@@ -148,9 +169,6 @@ def _hold_gradient(
 def _hold_update(
     model: nn.Module, start: Tensor, restraint: Restraint, step: int, is_last: bool
 ) -> None:
-    if not restraint.on_update:
-        return
-    update = flatten_params(model) - start
-    for constraint in restraint.on_update:
-        update = constraint(update, step, is_last)
-    load_params(model, start + update)
+    if restraint.on_update:
+        update = held_update(flatten_params(model) - start, restraint, (step, is_last))
+        load_params(model, start + update)
