@@ -15,7 +15,7 @@ TREE = {
     "seed": 4,
     "rounds": 3,
     "data": {
-        "dataset": {"name": "synthetic", "train": 180, "test": 10},
+        "dataset": {"name": "synthetic", "train": 120, "test": 10},
         "partition": {"name": "dirichlet", "alpha": 1.0},
     },
     "model": {"name": "mlp", "hidden": [12]},

@@ -19,7 +19,7 @@ from tests.simulation.cohorts import assert_same, everybody, in_double, trained,
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 SINGLE = {"rtol": 1e-4, "atol": 1e-5}
 OWN = {
-    **{"epochs": 3, "batch_size": 4, "lr": 0.1, "momentum": 0.5, "weight_decay": 0.0},
+    **{"epochs": 2, "batch_size": 4, "lr": 0.1, "momentum": 0.5, "weight_decay": 0.0},
     **{"lr_decay": 0.9, "lr_milestones": [0.3, 0.7], "lr_factor": 0.3},
 }
 BACKDOOR = {"name": "backdoor", "target": 2, "trigger": {"name": "patch", "size": 2}}
@@ -84,7 +84,7 @@ def test_it_holds_each_client_back_by_its_own_constraints(tmp_path, constraints)
 
 def network(tmp_path, name):
     model, size = NETWORKS[name]
-    data = {"dataset": {"name": "synthetic", "train": 45, "test": 2, "size": size}}
+    data = {"dataset": {"name": "synthetic", "train": 30, "test": 2, "size": size}}
     training = {"epochs": 2, "batch_size": 6, "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
     clients = {"total": 4, "per_round": 4, "training": training}
     attack = {"poison": {**BACKDOOR, "per_batch": 2}, "training": OWN}
