@@ -129,6 +129,7 @@ def _view(
         generator=generator(scenario.seed, "attack", cohort.round),
         shares=_shares(scenario, own, usable).to(state.params),
         server_lr=scenario.server.lr_at(cohort.round),
+        benign_ids=tuple(reply.client for reply in benign) if knowledge >= 1 else None,
     )
 
 
@@ -200,5 +201,6 @@ def _attack_buffers(attack: Choice, view: AdversaryView, state: State, buffers: 
     if not attack.parameters.get("buffers") or not buffers.shape[1]:
         return buffers
     before = state.buffers
-    rows, _ = _apply(attack, replace(view, own=buffers - before, params=before, benign=None))
+    seen = replace(view, own=buffers - before, params=before, benign=None, benign_ids=None)
+    rows, _ = _apply(attack, seen)
     return before + rows

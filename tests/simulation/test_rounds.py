@@ -212,6 +212,7 @@ def test_the_adversary_sees_what_its_knowledge_grants(knowledge):
     torch.testing.assert_close(view.own, torch.full_like(view.own, 2.0))
     assert (view.benign is None) == (knowledge == "own")
     assert (view.aggregate is None) == (knowledge != "defense")
+    assert view.benign_ids == (None if knowledge == "own" else (0, 3))
     if view.benign is not None:
         torch.testing.assert_close(view.benign[:, 0], torch.tensor([1.0, 6.0]))
     if view.aggregate is not None:
