@@ -5,27 +5,43 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
+from fedsim.flower.faults import fault_of, faulty_reply, play_before
 from fedsim.flower.messages import read_order, reply_message
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, Visit, visit
 
 client_app = ClientApp()
 
-_worksite: list[tuple[Federation, nn.Module]] = []
-"""The data and the workplace model of this process; nothing here outlives a visit's result."""
+
+class Worksite(NamedTuple):
+    """The data and the workplace model of this process; nothing here outlives a visit's result."""
+
+    federation: Federation
+    model: nn.Module
+    expendable: bool
+    """Whether the process is a worker, which may be ended."""
 
 
-def open_worksite(federation: Federation) -> None:
+_worksite: list[Worksite] = []
+
+
+def open_worksite(federation: Federation, *, expendable: bool = False) -> None:
     """Give this process the federation whose clients it will train."""
     set_exactness(federation.scenario)
-    if not _worksite or _worksite[0][0] is not federation:
-        _worksite[:] = [(federation, federation.build_model())]
+    if not _worksite or _worksite[0].federation is not federation:
+        _worksite[:] = [Worksite(federation, federation.build_model(), expendable)]
+
+
+def close_worksite() -> None:
+    """Let go of the federation."""
+    _worksite.clear()
 
 
 @contextmanager
@@ -53,14 +69,18 @@ def set_exactness(scenario: Scenario) -> None:
 def train(message: Message, context: Context) -> Message:
     """Train this client from the global model of the message and reply with its update."""
     started = time.perf_counter()
-    federation, model = _worksite[0]
+    federation, model, expendable = _worksite[0]
     client = int(context.node_config["partition-id"])
     order, params, buffers = read_order(message, client)
+    fault = fault_of(federation.scenario, client, order.round)
+    if fault is not None:
+        play_before(fault, federation.scenario.clients.timeout, expendable)
     device = federation.device
     with torch_threads(1):
         order = _to(order, device)
         reply = visit(federation, model, params.to(device), buffers.to(device), order)
-    return reply_message(replace(reply, seconds=time.perf_counter() - started), message)
+    reply = replace(reply, seconds=time.perf_counter() - started)
+    return reply_message(reply, message) if fault is None else faulty_reply(fault, reply, message)
 
 
 def _to(order: Visit, device: torch.device) -> Visit:

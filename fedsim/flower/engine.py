@@ -14,7 +14,9 @@ from fedsim.flower._private import RUN_ID, identify_process
 from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
 from fedsim.flower.messages import model_record
-from fedsim.flower.runners import Processes, Runner, Sequential
+from fedsim.flower.pool import Pool
+from fedsim.flower.processes import Processes
+from fedsim.flower.runners import Runner, Sequential
 from fedsim.flower.session import FedsimStrategy, Session, intercept
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, RoundRecord, State
@@ -88,11 +90,14 @@ def make_runner(federation: Federation) -> Runner:
     """The runner of the scenario's engine."""
     engine = federation.scenario.engine
     workers = num_workers(federation.scenario)
+    limit = federation.scenario.clients.timeout
     if engine.name == "ray":
-        from fedsim.flower.ray_pool import RayPool
+        from fedsim.flower.ray_actors import RayActors
 
-        return RayPool(federation, workers)
-    return Sequential(federation) if workers == 1 else Processes(federation, workers)
+        return Pool(RayActors(federation, workers), workers, limit)
+    if workers == 1:
+        return Sequential(federation)
+    return Pool(Processes(federation), workers, limit)
 
 
 def num_workers(scenario: Scenario) -> int:

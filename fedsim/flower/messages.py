@@ -61,22 +61,24 @@ def reply_message(reply: Reply, order: Message) -> Message:
 def read_reply(message: Message, client: int) -> Reply:
     """A client's answer as the server takes it; whatever cannot be read is `malformed`."""
     if message.has_error():
-        failed = "lost" if message.error.code == LOST else "raised"
+        failed = _REASONS.get(message.error.code, "raised")
         return Reply(client, None, None, 0, float("nan"), failed=failed)
     try:
         update, buffers = _tensors(message.content.array_records["update"])
         metrics = message.content.metric_records["metrics"]
         loss, seconds = _number(metrics["loss"]), _number(metrics["seconds"])
         count = metrics["num-examples"]
-    except (KeyError, ValueError, TypeError):
+    except Exception:  # a client may send anything, and NumPy answers junk with many exceptions
         return Reply(client, None, None, 0, float("nan"), failed="malformed")
     if not isinstance(count, int):
         return Reply(client, update, buffers, 0, loss, failed="bad_count")
     return Reply(client, update, buffers, count, loss, seconds)
 
 
-LOST = 8
-"""Flower's error code of a client app that stopped responding."""
+RAISED, TOO_LATE, LOST = 2, 4, 8
+"""Flower's error codes: the app raised, its reply is not available, it stopped responding."""
+
+_REASONS = {TOO_LATE: "timeout", LOST: "lost"}
 
 
 def _number(value: object) -> float:

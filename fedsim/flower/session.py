@@ -116,7 +116,7 @@ def _read(session: Session, message: Message) -> Reply:
     reply = _on_device(read_reply(message, _sender(message)), state)
     limit = scenario.clients.timeout
     if reply.failed is None and limit is not None and reply.seconds > limit:
-        return replace(reply, failed="timeout")
+        return Reply(reply.client, None, None, 0, float("nan"), failed="timeout")
     return check_reply(reply, state)
 
 
