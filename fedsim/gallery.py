@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedsim.flower.client_app import torch_threads
 from fedsim.registry import Choice
+from fedsim.results.files import replace_file
 from fedsim.seeding import seeded
 from fedsim.simulation import Federation, State, Visit, pool
 from fedsim.simulation.client import malicious_plan, poison_time, poisoned_data
@@ -43,19 +44,18 @@ def examples(federation: Federation, state: State | None = None) -> dict[str, Te
 
 def write_examples(federation: Federation, folder: Path, state: State | None = None) -> None:
     """Write `examples.safetensors`; at the end of a run (`state`) only if something has changed."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if state is not None and not _is_moving(federation):
         return
     try:
         with torch_threads(federation.scenario.engine.server_threads):
             shown = examples(federation, state)
-    except Exception as error:  # a user's poison that fails is told of in its rounds
+        if shown:
+            plain = {name: images.cpu().contiguous() for name, images in shown.items()}
+            replace_file(folder / "examples.safetensors", save(plain))
+    except Exception as error:  # a user's poison that fails, a full disk: told of in the rounds
         log.warning("no pictures of the attack: %s: %s", type(error).__name__, error)
-        return
-    if shown:
-        plain = {name: images.cpu().contiguous() for name, images in shown.items()}
-        save_file(plain, folder / "examples.safetensors")
 
 
 def changed_rows(before: Split, after: Split) -> Tensor:

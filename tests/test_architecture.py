@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "fedsim").rglob("*.py"))
 
 LAYERS = [
-    {"errors", "strict", "signatures", "preconditions", "registry", "types", "seeding", "tensors"},
+    {
+        *("errors", "strict", "signatures", "user_files", "preconditions", "registry", "types"),
+        *("seeding", "tensors"),
+    },
     {
         *("aggregators", "preaggregators", "postaggregators", "optimizers", "attacks"),
         *("constraints", "poisons", "triggers", "datasets", "partitions", "models", "metrics"),
@@ -27,7 +30,7 @@ LAYERS = [
     {"flower"},
     {"results", "reporting", "evaluation"},
     {
-        *("progress", "gallery", "execution", "preview", "api"),
+        *("progress", "gallery", "run_log", "execution", "jobs", "preview", "api"),
         *("library", "privacy", "arguments", "testing", "bench", "cli"),
         "__main__",
     },
