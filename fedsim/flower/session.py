@@ -45,6 +45,8 @@ class Session:
     record: RoundRecord | None = None
     attempt: int = 0
     sent_at: float = 0.0
+    opened: State | None = None
+    """The state before the round, to which a round that is repeated goes back."""
 
     @property
     def threads(self) -> int:
@@ -66,7 +68,7 @@ class FedsimStrategy(Strategy):
     ) -> Iterable[Message]:
         """Draw the cohort of the round and address the model to each of its clients."""
         session = self.session
-        session.record = None
+        session.record, session.opened = None, session.state
         cohort = open_round(session.federation, session.state, session.attempt)
         with torch_threads(session.threads):
             session.state = prepare_attack(session.federation, session.model, session.state, cohort)
@@ -89,6 +91,7 @@ class FedsimStrategy(Strategy):
         server = session.federation.scenario.server
         if sum(reply.failed is None for reply in usable) < server.min_replies:
             session.attempt += 1
+            session.state = session.opened or session.state
             return None, None
         with torch_threads(session.threads):
             session.state, session.record = close_round(
