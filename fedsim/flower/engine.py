@@ -13,7 +13,6 @@ from fedsim.errors import RunError
 from fedsim.flower._private import RUN_ID, identify_process
 from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
-from fedsim.flower.messages import model_record
 from fedsim.flower.pool import Pool
 from fedsim.flower.processes import Processes
 from fedsim.flower.runners import Runner, Sequential
@@ -43,6 +42,7 @@ def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -
     if session.state.round >= federation.scenario.rounds:
         return session.state
     runner = make_runner(federation)
+    session.by_reference = runner.by_reference
     try:
         total = federation.scenario.clients.total
         grid = SimulationGrid(total, runner, partial(intercept, session))
@@ -72,8 +72,7 @@ def server_app(session: Session, on_round: OnRound) -> ServerApp:
 def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
     """Send, receive and aggregate once; a round with too few replies is left to be repeated."""
     number = session.state.round + 1
-    arrays = model_record(session.state.params, session.state.buffers)
-    messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
+    messages = strategy.configure_train(number, session.model_record(), ConfigRecord(), grid)
     strategy.aggregate_train(number, grid.send_and_receive(messages))
     server = session.federation.scenario.server
     if session.record is None:

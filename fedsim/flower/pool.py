@@ -98,6 +98,8 @@ class Pool(Generic[W]):
     longer than `limit` seconds is `timeout`, and its worker replaced.
     """
 
+    by_reference = False
+
     def __init__(self, crew: Crew[W], size: int, limit: float | None) -> None:
         self._crew, self._limit = crew, limit
         self._model: Any = None

@@ -17,6 +17,9 @@ from fedsim.simulation import Federation
 class Runner(Protocol):
     """Takes the messages of a round to their clients and brings the replies back."""
 
+    by_reference: bool
+    """Whether messages may hand over tensors, as all stays in this process."""
+
     def run(self, messages: Sequence[Message]) -> list[Message]:
         """The replies, at most one for each message, in any order."""
 
@@ -26,6 +29,8 @@ class Runner(Protocol):
 
 class Sequential:
     """Trains one client after the other in this process."""
+
+    by_reference = True
 
     def __init__(self, federation: Federation) -> None:
         self.federation = federation

@@ -47,6 +47,12 @@ class Session:
     sent_at: float = 0.0
     opened: State | None = None
     """The state before the round, to which a round that is repeated goes back."""
+    by_reference: bool = False
+    """Whether messages hand over tensors, as within one process, or carry arrays."""
+
+    def model_record(self) -> ArrayRecord:
+        """The global model as messages carry it."""
+        return model_record(self.state.params, self.state.buffers, by_reference=self.by_reference)
 
     @property
     def threads(self) -> int:
@@ -98,7 +104,7 @@ class FedsimStrategy(Strategy):
                 session.federation, session.model, session.state, session.cohort, usable, seconds
             )
         session.attempt = 0
-        return model_record(session.state.params, session.state.buffers), None
+        return session.model_record(), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -211,3 +211,15 @@ def test_deterministic_algorithms_are_asked_for_and_given_back(tmp_path, monkeyp
     run_rounds(federation, None, lambda *_: None)
     assert seen == [True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_is_handed_over_by_reference_is_the_clients_own_and_the_servers_in_the_end():
+    held = torch.tensor([1.0, 2.0])
+    record = model_record(held, torch.zeros(0), by_reference=True)
+    message = order_message(record, Visit(3, 5, True, previous_update=held))
+    visit, params, _ = read_order(message, client=3)
+    params += 1
+    visit.previous_update.zero_()
+    assert held.tolist() == [1.0, 2.0]
+    sent = Reply(3, torch.tensor([0.5, -0.25]), torch.zeros(0), 12, 0.75, 0.01)
+    assert read_reply(reply_message(sent, message), client=3).update is sent.update
