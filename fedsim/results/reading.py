@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim import __version__
 from fedsim.errors import InputError
-from fedsim.results.files import Record, read_json, write_json
+from fedsim.results import shapes
+from fedsim.results.files import Record, plain, read_json, write_json
 from fedsim.results.store import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SCORES = ("accuracy", "attack_success_rate", "robust_accuracy")
-_STATUSES = ("finished", "failed", "unfinished")
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,9 +85,7 @@ class Sweep:
         """The object of sweep.json."""
         path = self.path / "sweep.json"
         record = read_json(path)
-        for n, cell in enumerate(_list(record.get("cells"), path)):
-            if problem := _problem(cell):
-                raise InputError(f"{path}: cells.{n}: {problem}; the file is damaged.")
+        shapes.check(shapes.Sweep, record, path)
         return record
 
     @property
@@ -177,30 +175,12 @@ def write_sweep(
     A cell is `{labels, run, hash, status, error}`: `run` the name of its folder beside `path`,
     `status` one of finished, failed, unfinished, `error` None or one line.
     """
-    for cell in cells:
-        if problem := _problem(cell):
-            raise ValueError(f"a cell of sweep.json {problem}; got {dict(cell)}")
-    path.mkdir(parents=True, exist_ok=True)
     head = {"fedsim": __version__, "name": name, "hash": hash, "scenario": scenario}
-    write_json(path / "sweep.json", {**head, "cells": list(cells)})
+    record = plain({**head, "cells": list(cells)})
+    shapes.check(shapes.Sweep, record, path)
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "sweep.json", record)
     return Sweep(path)
-
-
-def _problem(cell: object) -> str | None:
-    """What keeps `cell` from being a cell of sweep.json."""
-    if not isinstance(cell, Mapping) or not isinstance(cell.get("labels"), Mapping):
-        return "has no labels"
-    if not isinstance(cell.get("run"), str):
-        return "names no run folder"
-    if cell.get("status") not in _STATUSES:
-        return f"has a status that is none of {', '.join(_STATUSES)}"
-    return None
-
-
-def _list(value: object, path: Path) -> list[Any]:
-    if not isinstance(value, list):
-        raise InputError(f"{path}: is not a sweep of fedsim: it has no list 'cells'.")
-    return value
 
 
 def _flat(record: Record) -> Record:

@@ -12,6 +12,7 @@ import yaml
 
 from fedsim import __version__
 from fedsim.errors import InputError
+from fedsim.results import shapes
 from fedsim.results.checkpoint import pack, unpack
 from fedsim.results.files import (
     Record,
@@ -183,12 +184,17 @@ class RunFolder:
             yield
 
     def rounds(self) -> list[Record]:
-        """The lines of rounds.jsonl, round 0 first."""
-        return read_lines(self.path / "rounds.jsonl", whole=self.finished)
+        """The lines of rounds.jsonl, round 0 first; InputError where one is not as it should be."""
+        return self._lines("rounds.jsonl", shapes.Round)
 
     def clients(self) -> list[Record]:
         """The lines of clients.jsonl."""
-        return read_lines(self.path / "clients.jsonl", whole=self.finished)
+        return self._lines("clients.jsonl", shapes.ClientRow)
+
+    def _lines(self, name: str, shape: type[shapes.Round] | type[shapes.ClientRow]) -> list[Record]:
+        lines = read_lines(self.path / name, whole=self.finished)
+        shapes.check_lines(shape, lines, self.path / name)
+        return lines
 
     def summary(self) -> Record:
         """The summary of a finished run; InputError, with what to do, if it has not finished."""
@@ -199,24 +205,24 @@ class RunFolder:
             ways = f"Continue it with: fedsim resume {self.path}, or run it anew with --force"
             raise InputError(f"{self.path}: the run has not finished. {ways}.")
         summary = read_json(path)
-        if missing := [key for key in ("name", "hash", "accuracy", "flags") if key not in summary]:
-            raise InputError(f"{path}: is not a summary of fedsim: it has no '{missing[0]}'.")
+        shapes.check(shapes.Summary, summary, path)
         return summary
 
     def scenario(self) -> dict[str, Any]:
         """The resolved scenario as plain values."""
+        from fedsim.scenario import document
+
         path = self.path / "scenario.yaml"
-        try:
-            tree = yaml.safe_load(read_bytes(path).decode())
-        except (yaml.YAMLError, ValueError):
-            tree = None
-        if not isinstance(tree, dict):
-            raise InputError(f"{path}: is not a scenario; the file is damaged.")
+        tree = document(path).tree
+        shapes.check(shapes.Scenario, tree, path)
         return tree
 
     def environment(self) -> Record:
         """Where and with what the run was made."""
-        return read_json(self.path / "environment.json")
+        path = self.path / "environment.json"
+        environment = read_json(path)
+        shapes.check(shapes.Environment, environment, path)
+        return environment
 
     def model(self) -> dict[str, "Tensor"]:
         """The final model's tensors in the order of its state dict."""

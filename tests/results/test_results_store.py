@@ -394,7 +394,7 @@ def test_unreadable_folders(tmp_path, finished):
             finished.summary()
         assert str(error.value).startswith(f"{finished.path / 'summary.json'}: ")
     (finished.path / "scenario.yaml").write_text("a: [")
-    with pytest.raises(InputError, match=r"scenario\.yaml: is not a scenario"):
+    with pytest.raises(InputError, match=r"scenario\.yaml:1:5: scenario: is not valid YAML"):
         finished.scenario()
 
 
