@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fedsim.flower.client_app import torch_threads
+from fedsim.poisons.distributed_backdoor import PARTS
 from fedsim.registry import Choice
 from fedsim.results.files import replace_file
 from fedsim.seeding import seeded
@@ -38,7 +39,8 @@ def examples(federation: Federation, state: State | None = None) -> dict[str, Te
         return {}
     trigger = next((one for one in poison.walk() if one.plugin.kind == "triggers"), None)
     if trigger is not None:
-        return _stamped(federation, trigger, state.pattern if state else None)
+        shown = _stamped(federation, trigger, state.pattern if state else None)
+        return shown | (_parts(shown, trigger) if poison.name == "distributed_backdoor" else {})
     return _trained(federation, poison, state)
 
 
@@ -87,10 +89,13 @@ def _stamped(federation: Federation, trigger: Choice, pattern: Tensor | None) ->
             "stamped": learned(clean),
             "pattern": learned(black),
         }
-    shown = {"clean": clean, "stamped": stamp(clean)}
-    if trigger.name == "dba" and len(clean):
-        shown |= {f"part{part}": stamp(clean, part=part) for part in range(4)}
-    return shown
+    return {"clean": clean, "stamped": stamp(clean)}
+
+
+def _parts(shown: dict[str, Tensor], trigger: Choice) -> dict[str, Tensor]:
+    """What each of those who share the trigger stamps."""
+    stamp = trigger.build()
+    return {f"part{part}": stamp(shown["clean"], part=part) for part in range(PARTS)}
 
 
 def _trained(federation: Federation, poison: Choice, state: State | None) -> dict[str, Tensor]:
