@@ -19,13 +19,12 @@ def flags(summary: dict) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_runs_and_what_it_shows_is_the_attack(path, tmp_path):
-    """A model that does not learn under attack is an answer; without one it is a mistake."""
+    """A model that does not learn under attack is an answer; where nobody attacks, a mistake."""
     outcome = execute(path, output=tmp_path)
     assert not outcome.failures
     assert len(outcome.runs) == len(load(path))
     for run in outcome.runs:
-        broken = {"precondition_broken", "no_malicious_drawn", "asr_without_attack"}
-        assert not flags(run.summary) & broken, run.labels
+        assert not flags(run.summary) & {"precondition_broken", "no_malicious_drawn"}, run.labels
         assert run.summary["rounds"] == run.scenario["rounds"]
         twin = load_run(
             tmp_path / f"{path.stem.replace('_', '-')}-{run.summary['clean_twin']['hash']}"
