@@ -266,9 +266,9 @@ def _json_schema(plugin: Plugin) -> dict[str, Any]:
 def _from_file(kind: str, name: str, folder: Path) -> Plugin:
     """The function of a user's file, as a plug-in whose name carries the absolute path."""
     file, _, function_name = name.rpartition(":")
+    if not os.path.isfile(folder / file):  # nor a loop of links, nor a name that no file can have
+        raise ValueError(f"{os.path.abspath(folder / file)} is not a file")
     path = (folder / file).resolve()
-    if not os.path.isfile(path):  # False for a name that the file system cannot hold, too
-        raise ValueError(f"{path} is not a file")
     module = load_module(path)
     function = vars(module).get(function_name)
     if not inspect.isfunction(function):

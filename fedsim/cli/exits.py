@@ -41,7 +41,7 @@ class OneLine(click.Group):
             sys.stdout.flush()
         except click.exceptions.Exit as done:
             code = done.exit_code
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # SystemExit: a user's file
             code = self._tell(error, arguments)
         sys.exit(code)
 

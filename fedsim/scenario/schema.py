@@ -56,10 +56,10 @@ class Model(Section):
     def _absolute(cls, weights: str | None, info: ValidationInfo) -> str | None:
         if weights is None:
             return None
-        path = ((info.context or {}).get("folder", Path()) / weights).resolve()
-        if not (path.is_file() and os.access(path, os.R_OK)):
-            raise ValueError(f"{path} is not a file that can be read.")
-        return str(path)
+        path: Path = (info.context or {}).get("folder", Path()) / weights
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            raise ValueError(f"{os.path.abspath(path)} is not a file that can be read.")
+        return os.path.realpath(path)
 
 
 class Clients(Section):
