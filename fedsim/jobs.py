@@ -3,15 +3,15 @@
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread, current_thread, main_thread
-from types import ModuleType
 from typing import Any, Generic, TypeVar
+
+from fedsim.flower.processes import main_hidden
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -81,7 +81,7 @@ def _start(function: Callable[[Any], Any]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, function))
-    with _spawning():
+    with main_hidden(), _interrupts_ignored():
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -114,19 +114,15 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def _spawning() -> Iterator[None]:
-    """Spare processes that are started inside the block what is only for this one.
+def _interrupts_ignored() -> Iterator[None]:
+    """Make processes that are started inside the block deaf to Ctrl-C from their first moment.
 
-    They do not run the user's script again, which may have no `__main__` guard, and do not hear
-    Ctrl-C, which a terminal sends to all: who started them ends them.
+    A terminal sends it to all of them; who started them ends them.
     """
-    main = sys.modules["__main__"]
     hears = current_thread() is main_thread()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if hears else None
-    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
         if before is not None:
             signal.signal(signal.SIGINT, before)
