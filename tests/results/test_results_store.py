@@ -193,6 +193,15 @@ def test_a_damaged_checkpoint(unfinished):
             unfinished.load_checkpoint()
 
 
+def test_a_checkpoint_cut_anywhere(unfinished):
+    path = unfinished.path / "checkpoint.pt"
+    data = path.read_bytes()
+    for end in range(len(data)):
+        path.write_bytes(data[:end])
+        with pytest.raises(InputError, match=r"checkpoint\.pt: is not a checkpoint"):
+            unfinished.load_checkpoint()
+
+
 class Evil:
     def __reduce__(self):
         return (os.abort, ())
