@@ -80,9 +80,18 @@ def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
         if session.attempt > allowed:
             raise RunError(
                 f"round {number}: fewer than server.min_replies={server.min_replies} clients "
-                f"replied in {session.attempt} attempt(s). The run can be resumed"
+                f"replied in {session.attempt} attempt(s) ({_told(session)}). "
+                "The run can be resumed"
             )
         log.warning("round %d is repeated: too few replies", number)
+
+
+def _told(session: Session) -> str:
+    """Why replies failed; where all are not finite, it is the model that they started from."""
+    told = ", ".join(f"{count} {reason}" for reason, count in session.reasons.items())
+    if session.cohort and session.reasons["non_finite"] == len(session.cohort.clients):
+        told += ": the global model has left the range in which anybody can train"
+    return told
 
 
 def make_runner(federation: Federation) -> Runner:

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from mmap import mmap
 from multiprocessing import connection
 from types import ModuleType
 from typing import cast
@@ -12,15 +13,16 @@ from typing import cast
 from flwr.app import ArrayRecord, Message
 
 from fedsim.flower.pool import Event, News
-from fedsim.flower.runners import call_client, ship, start_worker
+from fedsim.flower.runners import call_client, start_worker
+from fedsim.flower.shipping import Shipment, unpack
 from fedsim.simulation import Federation
 
 
 class Processes:
-    """A crew of worker processes, each with a copy of the federation."""
+    """A crew of worker processes, which share the memory of the federation's tensors."""
 
     def __init__(self, federation: Federation) -> None:
-        self._shipped = ship(federation)
+        self._shipment = Shipment(federation)
 
     def share(self, model: ArrayRecord) -> ArrayRecord:
         """The model as it is: each pipe carries it once a round."""
@@ -28,7 +30,7 @@ class Processes:
 
     def hire(self) -> "Process":
         """Start a process."""
-        return Process(self._shipped)
+        return Process(self._shipment)
 
     def wait(self, workers: "Sequence[Process]", seconds: float | None) -> list[Event]:
         """Read every pipe that has something, or waits at its end."""
@@ -36,16 +38,18 @@ class Processes:
         return [worker.hear() for worker in workers if worker.pipe in heard]
 
     def close(self) -> None:
-        """Nothing is shared."""
+        """Let go of the shared memory."""
+        self._shipment.block.close()
 
 
 class Process:
     """A spawned process. It is killed, not asked to stop: no state lives in it."""
 
-    def __init__(self, shipped: bytes) -> None:
+    def __init__(self, shipment: Shipment) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, shipped), daemon=True)
+        given = (theirs, shipment.head, shipment.block)  # the block arrives as mapped memory
+        self._process = context.Process(target=_work, args=given, daemon=True)
         with main_hidden():
             self._process.start()
         theirs.close()
@@ -78,10 +82,10 @@ class Process:
             self.pipe.send(thing)
 
 
-def _work(pipe: connection.Connection, shipped: bytes) -> None:
+def _work(pipe: connection.Connection, head: bytes, block: mmap) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who started us ends us
-    start_worker(shipped)
+    start_worker(unpack(head, block))
     pipe.send((News.READY, None))
     model = ArrayRecord()
     while True:

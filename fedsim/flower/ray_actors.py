@@ -5,11 +5,13 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from flwr.app import ArrayRecord, Message
 
 from fedsim.errors import RunError
 from fedsim.flower.pool import Event, News
-from fedsim.flower.runners import call_client, ship, start_worker
+from fedsim.flower.runners import call_client, start_worker
+from fedsim.flower.shipping import Shipment, unpack
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation
 
@@ -28,7 +30,9 @@ class RayActors:
         engine = federation.scenario.engine
         options = {"num_cpus": engine.num_cpus, "num_gpus": engine.num_gpus, "max_restarts": 0}
         self._actor = self._ray.remote(**options)(_Actor)
-        self._shipped = self._ray.put(ship(federation))
+        shipment = Shipment(federation)
+        self._head, self._block = shipment.head, self._ray.put(shipment.as_array())
+        shipment.block.close()
 
     def share(self, model: ArrayRecord) -> Any:
         """The reference of the model in the object store."""
@@ -36,7 +40,7 @@ class RayActors:
 
     def hire(self) -> "RayWorker":
         """Start an actor."""
-        return RayWorker(self._ray, self._actor.remote(self._shipped))
+        return RayWorker(self._ray, self._actor.remote(self._head, self._block))
 
     def wait(self, workers: "Sequence[RayWorker]", seconds: float | None) -> list[Event]:
         """Hear of the actors whose call has returned."""
@@ -47,7 +51,7 @@ class RayActors:
 
     def close(self) -> None:
         """Stop Ray if it was started here."""
-        self._shipped = None
+        self._block = None
         if self._owns_ray:
             self._ray.shutdown()
 
@@ -82,8 +86,8 @@ class RayWorker:
 
 
 class _Actor:
-    def __init__(self, shipped: bytes) -> None:
-        start_worker(shipped)
+    def __init__(self, head: bytes, block: np.ndarray) -> None:
+        start_worker(unpack(head, block))
         self._model = ArrayRecord()
 
     def ready(self) -> None:

@@ -1,10 +1,8 @@
 """Where clients are trained: in this process, or by a pool of workers."""
 
-import pickle
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from flwr.app import Context, Error, Message, RecordDict
 
 from fedsim.flower._private import RUN_ID, identify_process
@@ -71,13 +69,7 @@ def error_reply(message: Message, code: int, reason: str) -> Message:
     return Message(Error(code, reason), reply_to=message)
 
 
-def ship(federation: Federation) -> bytes:
-    """The federation as bytes, its tensors on the CPU; `start_worker` unpacks it."""
-    return pickle.dumps((federation.to(torch.device("cpu")), str(federation.device)))
-
-
-def start_worker(shipped: bytes) -> None:
-    """Make this process a worker for the shipped federation, on the device it was shipped for."""
+def start_worker(federation: Federation) -> None:
+    """Make this process a worker for the federation."""
     identify_process()
-    federation, device = pickle.loads(shipped)
-    open_worksite(federation.to(torch.device(device)), expendable=True)
+    open_worksite(federation, expendable=True)

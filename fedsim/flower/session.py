@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -44,6 +45,8 @@ class Session:
     cohort: Cohort | None = None
     record: RoundRecord | None = None
     attempt: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why replies failed in the last round that had too few."""
     sent_at: float = 0.0
     opened: State | None = None
     """The state before the round, to which a round that is repeated goes back."""
@@ -97,6 +100,7 @@ class FedsimStrategy(Strategy):
         server = session.federation.scenario.server
         if sum(reply.failed is None for reply in usable) < server.min_replies:
             session.attempt += 1
+            session.reasons = Counter(str(reply.failed) for reply in usable if reply.failed)
             session.state = session.opened or session.state
             return None, None
         with torch_threads(session.threads):
