@@ -94,7 +94,7 @@ def craft(
         try:
             buffers = _attack_buffers(attack, view, state, buffers)
             rows, memory = _apply(attack, replace(view, state=remembered))
-        except PreconditionError:  # the server's rule cannot take these rows either
+        except PreconditionError:  # of the attack, or of the server's rule in it
             rows, memory = view.own, remembered
         except Exception as error:  # whatever a user's attack raises is told with its round
             text = f"{type(error).__name__}: {error}"
