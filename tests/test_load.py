@@ -36,7 +36,10 @@ TINY = {
     "model": {"name": "mlp", "hidden": [8]},
     "clients": {"total": 6, "per_round": 6, "training": {"lr": 0.1}},
     "server": {"aggregator": {"name": "median"}},
-    "adversary": {"clients": 1, "poison": {"name": "label_flip", "source": 1, "target": 7}},
+    "adversary": {
+        "clients": 1,
+        "poison": {"name": "label_flip", "mode": "pair", "source": 1, "target": 7},
+    },
 }
 
 
@@ -56,8 +59,10 @@ def belongings() -> tuple[int, int, int]:
     """How many processes, open files and sockets, and threads this process has."""
     gc.collect()
     me = psutil.Process()
-    helpers = [p for p in me.children(recursive=True) if "resource_tracker" not in _line(p)]
-    return len(helpers), len(os.listdir("/proc/self/fd")), me.num_threads()
+    # Python keeps one tracker of shared memory for good; what was ended may take a moment to go.
+    children = [p for p in me.children(recursive=True) if "resource_tracker" not in _line(p)]
+    _, alive = psutil.wait_procs(children, timeout=10)
+    return len(alive), len(os.listdir("/proc/self/fd")), me.num_threads()
 
 
 def _line(process: psutil.Process) -> str:
