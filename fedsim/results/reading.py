@@ -1,6 +1,6 @@
 """Finished runs and sweeps, read from their folders, pleasant in a notebook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -37,12 +37,21 @@ class Run:
     @cached_property
     def rounds(self) -> list[Record]:
         """A flat dict per round, round 0 first; also of a run that has not finished."""
-        return [_flat(record) for record in RunFolder(self.path).rounds()]
+        return [_flat(record) for record in self._whole("rounds.jsonl", RunFolder.rounds)]
 
     @cached_property
     def clients(self) -> list[Record]:
         """A flat dict per client and round."""
-        return RunFolder(self.path).clients()
+        return self._whole("clients.jsonl", RunFolder.clients)
+
+    def _whole(self, name: str, read: Callable[[RunFolder], list[Record]]) -> list[Record]:
+        """The records of a file; InputError if a finished run lacks those of its last round."""
+        folder = RunFolder(self.path)
+        records = read(folder)
+        if folder.finished and (found := _last(records)) != (last := self.summary["rounds"]):
+            text = f"ends at round {found}, the run at round {last}; the file is damaged."
+            raise InputError(f"{self.path / name}: {text}")
+        return records
 
     @cached_property
     def scenario(self) -> dict[str, Any]:
@@ -181,6 +190,10 @@ def write_sweep(
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "sweep.json", record)
     return Sweep(path)
+
+
+def _last(records: Sequence[Record]) -> int:
+    return max((record["round"] for record in records), default=0)
 
 
 def _flat(record: Record) -> Record:

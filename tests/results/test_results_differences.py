@@ -97,6 +97,7 @@ def test_a_round_whose_clients_are_equal(pair):
 def test_a_run_that_is_shorter(pair):
     edit_lines(pair[1] / "clients.jsonl", lambda lines: lines[:2])
     edit_lines(pair[1] / "rounds.jsonl", lambda lines: lines[:2])
+    edit(pair[1] / "summary.json", lambda summary: summary.update(rounds=1))
     first = found(pair)[0]
     assert (first.where, first.key) == ("round 2, client 0", "round")
     assert (first.left, first.right) == ("2", "–")
