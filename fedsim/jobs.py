@@ -1,17 +1,12 @@
 """Several cells of a sweep at a time, each in a process of its own."""
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from threading import Thread, current_thread, main_thread
 from typing import Any, Generic, TypeVar
 
-from fedsim.flower.processes import main_hidden
+from fedsim.spawning import Spawned
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -21,8 +16,7 @@ DIED = "the process that ran it died"
 
 @dataclass
 class _Worker:
-    process: BaseProcess
-    pipe: Connection
+    process: Spawned
     task: int | None = None
     """What it is busy with."""
 
@@ -42,7 +36,7 @@ class Jobs(Generic[Task, Result]):
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            _end(worker)
+            worker.process.end()
 
     def results(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result | None]]:
         """(position of the task, its result), as they come; None where its process has died."""
@@ -50,79 +44,34 @@ class Jobs(Generic[Task, Result]):
         while waiting or any(worker.task is not None for worker in self._workers):
             while waiting and (worker := self._idle()):
                 worker.task = waiting.pop()
-                with suppress(OSError):  # it has died: the end of its pipe will be read
-                    worker.pipe.send(tasks[worker.task])
-            busy = {w.pipe: w for w in self._workers if w.task is not None}
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                done = worker.task or 0
-                yield done, self._heard(worker)
+                worker.process.send(tasks[worker.task])
+            busy = [worker for worker in self._workers if worker.task is not None]
+            heard = wait([worker.process.pipe for worker in busy])
+            for worker in busy:
+                if worker.process.pipe in heard:
+                    done = worker.task or 0
+                    yield done, self._heard(worker)
 
     def _idle(self) -> _Worker | None:
         """A worker without a task, a new one if there may be one more."""
         idle = next((worker for worker in self._workers if worker.task is None), None)
         if idle is None and len(self._workers) < self.count:
-            idle = _start(self.function)
+            idle = _Worker(Spawned(partial(_work, function=self.function), may_spawn=True))
             self._workers.append(idle)
         return idle
 
     def _heard(self, worker: _Worker) -> Result | None:
         worker.task = None
         try:
-            result: Result = worker.pipe.recv()
-        except (EOFError, OSError):
+            result: Result = worker.process.hear()
+        except EOFError:
             self._workers.remove(worker)
-            _end(worker)
+            worker.process.end()
             return None
         return result
 
 
-def _start(function: Callable[[Any], Any]) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function))
-    with main_hidden(), _interrupts_ignored():
-        process.start()
-    theirs.close()
-    return _Worker(process, ours)
-
-
-def _end(worker: _Worker) -> None:
-    worker.process.kill()
-    worker.process.join()
-    worker.process.close()
-    worker.pipe.close()
-
-
 def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """The life of a worker: it answers until its pipe ends, and dies with who started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_follow_parent, daemon=True).start()
+    """The life of a worker: it answers until its pipe ends."""
     while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(function(task))
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Make processes that are started inside the block deaf to Ctrl-C from their first moment.
-
-    A terminal sends it to all of them; who started them ends them.
-    """
-    hears = current_thread() is main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if hears else None
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGINT, before)
+        pipe.send(function(pipe.recv()))

@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "fedsim").rglob("*.py"))
 LAYERS = [
     {
         *("errors", "strict", "signatures", "user_files", "preconditions", "registry", "types"),
-        *("seeding", "tensors"),
+        *("seeding", "tensors", "spawning"),
     },
     {
         *("aggregators", "preaggregators", "postaggregators", "optimizers", "attacks"),
@@ -174,6 +174,14 @@ def test_help_waits_for_nothing_heavy(code):
     report = f"print(sorted({HEAVY!r} & set(sys.modules)))"
     at_the_end = f"import atexit, sys\natexit.register(lambda: {report})"  # --help ends the process
     assert run_python(f"{at_the_end}\n{code}") == "[]"
+
+
+def test_validate_waits_for_torch_alone():
+    code = (
+        f"import atexit, sys\natexit.register(lambda: print(sorted({HEAVY!r} & set(sys.modules))))\n"
+        "from fedsim.cli import main\nmain(['validate', 'scenarios/quickstart.yaml'])"
+    )
+    assert run_python(code) == "['torch']"
 
 
 def test_telemetry_is_off_before_flower_or_ray_can_be_imported():
