@@ -96,12 +96,12 @@ def test_a_thousand_clients_take_no_more_memory_round_by_round(tmp_path, engine)
 
 
 def test_two_hundred_runs_in_one_process_leave_nothing(tmp_path: Path):
-    for seed in range(10):
+    for seed in range(30):  # the allocator takes its share in the first runs
         fedsim.run({**TINY, "seed": seed}, output=tmp_path)
     held, before = memory(), belongings()
-    for seed in range(10, 210):
+    for seed in range(30, 230):
         fedsim.run({**TINY, "seed": seed}, output=tmp_path)
     grown = memory() - held
     print(f"200 runs: {grown / MIB:.1f} MiB more, {before} -> {belongings()}")
-    assert grown < 40 * MIB
+    assert grown < 8 * MIB
     assert belongings() == before
