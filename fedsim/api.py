@@ -1,21 +1,22 @@
 """What scripts, notebooks and the command line call: run, sweep, load."""
 
 import logging
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedsim.datasets import default_source
 from fedsim.errors import FedsimError, RunError
 from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished, twin_of
-from fedsim.flower.runners import main_hidden
+from fedsim.jobs import DIED, Jobs
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
 from fedsim.results import Run, RunFolder, Sweep, load, write_sweep
+from fedsim.results.files import writing
+from fedsim.results.store import unwritable
 from fedsim.scenario import Cell, Scenario, document, sweep_hash
 from fedsim.scenario import load as load_scenario
 from fedsim.scenario.overrides import Overrides, override
@@ -25,6 +26,13 @@ __all__ = ["Outcome", "execute", "load", "preview", "run", "sweep"]
 log = logging.getLogger("fedsim")
 
 Source = Path | str | Mapping[str, Any] | Scenario
+
+
+Outcomes = list[Run | str | None]
+"""For each cell the finished run, or why it failed, or None before its end."""
+
+Record = Callable[[Outcomes], Sweep]
+"""Writes sweep.json."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +99,16 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
         only = play(cells[0], settings, told)
         return Outcome([only], [{}], [], None, _write_report(only, question_of(source)))
     _refuse_early(cells, settings)
-    if jobs > 1:
-        outcomes = _at_once(cells, settings, told, jobs)
-    else:
-        outcomes = _in_turn(cells, settings, told)
-    return _gather(source, overrides, cells, outcomes, output)
+    write = _sweep_writer(source, overrides, cells, output)
+    try:
+        outcomes: Outcomes = [_found(cell, settings) for cell in cells]
+        write(cells=_entries(cells, outcomes, output))
+    except OSError as error:
+        raise unwritable(output, error) from None
+    record = partial(_record, write, cells, output)
+    play_all = _in_turn if jobs == 1 else partial(_at_once, jobs=jobs)
+    play_all(cells, outcomes, settings, told, record)
+    return _gather(cells, outcomes, record(outcomes), question_of(source))
 
 
 def _refuse_early(cells: list[Cell], settings: Settings) -> None:
@@ -107,38 +120,49 @@ def _refuse_early(cells: list[Cell], settings: Settings) -> None:
             prepare_cell(cell, settings.source)
 
 
-def _in_turn(cells: list[Cell], settings: Settings, progress: Progress) -> list[Run | str]:
-    outcomes: list[Run | str] = []
+def _found(cell: Cell, settings: Settings) -> Run | None:
+    """The run of the cell if it is finished and stays."""
+    folder = RunFolder(folder_of(cell.scenario, settings.output))
+    return Run(folder.path) if folder.finished and not settings.force else None
+
+
+def _in_turn(
+    cells: list[Cell], outcomes: Outcomes, settings: Settings, progress: Progress, record: Record
+) -> None:
     for index, cell in enumerate(cells):
-        outcomes.append(_attempt(cell, settings, progress, index, len(cells)))
-        if isinstance(outcomes[-1], str):
+        outcomes[index] = _attempt(cell, settings, progress, index, len(cells))
+        if isinstance(outcomes[index], str):
             progress.cell_finished(index, None, False)
-    return outcomes
+        record(outcomes)
 
 
 def _at_once(
-    cells: list[Cell], settings: Settings, progress: Progress, jobs: int
-) -> list[Run | str]:
+    cells: list[Cell],
+    outcomes: Outcomes,
+    settings: Settings,
+    progress: Progress,
+    record: Record,
+    jobs: int,
+) -> None:
     """Several cells at a time, each in a process of its own; first the twins that cells share."""
     wanted = [twin_of(cell) for cell in cells if cell.scenario.clean_twin]
-    twins = {twin.scenario.hash8: twin for twin in wanted}.values()
+    twins = list({twin.scenario.hash8: twin for twin in wanted}.values())
     quiet = replace(settings, force=False, resume=True)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        with main_hidden():
-            for made in [pool.submit(_attempt, twin, quiet, Silence(), 0, 1) for twin in twins]:
-                made.result()
-            futures = [
-                pool.submit(_attempt, cell, settings, Silence(), index, len(cells))
-                for index, cell in enumerate(cells)
-            ]
-        outcomes: list[Run | str] = []
-        for index, (cell, future) in enumerate(zip(cells, futures, strict=True)):
-            rounds = cell.scenario.rounds
-            progress.cell_started(index, len(cells), cell.labels, rounds, 0)
-            outcomes.append(future.result())
-            done = outcomes[-1]
+    with Jobs(jobs, _play_alone) as at_work:
+        for _ in at_work.results([(twin, quiet, 0, 1) for twin in twins]):
+            pass  # a twin that fails fails again, and is told, with its cell
+        tasks = [(cell, settings, index, len(cells)) for index, cell in enumerate(cells)]
+        for index, done in at_work.results(tasks):
+            rounds, labels = cells[index].scenario.rounds, cells[index].labels
+            progress.cell_started(index, len(cells), labels, rounds, 0)
+            outcomes[index] = done or f"{DIED}. Go on with: --resume"
             progress.cell_finished(index, done.summary if isinstance(done, Run) else None, False)
-    return outcomes
+            record(outcomes)
+
+
+def _play_alone(task: tuple[Cell, Settings, int, int]) -> Run | str:
+    cell, settings, index, count = task
+    return _attempt(cell, settings, Silence(), index, count)
 
 
 def _attempt(
@@ -154,42 +178,55 @@ def _attempt(
         return f"{type(error).__name__}: {error}"
 
 
-def _gather(
-    source: Source,
-    overrides: Overrides,
-    cells: list[Cell],
-    outcomes: list[Run | str],
-    output: Path,
-) -> Outcome:
-    failures = [
-        (cell.labels, outcome)
-        for cell, outcome in zip(cells, outcomes, strict=True)
-        if isinstance(outcome, str)
-    ]
-    scenario = cells[0].scenario
-    digest = sweep_hash(cells)
-    entries = [
+def _sweep_writer(
+    source: Source, overrides: Overrides, cells: list[Cell], output: Path
+) -> Callable[..., Sweep]:
+    """`write_sweep` for this sweep, whose cells are still to be given."""
+    digest, name = sweep_hash(cells), cells[0].scenario.name
+    whole = override(document(source), overrides)
+    path = output / f"{name}-sweep-{digest}"
+    tree = _anchored(whole.tree, whole.folder)
+    return partial(write_sweep, path, name=name, hash=digest, scenario=tree)
+
+
+def _record(
+    write: Callable[..., Sweep], cells: list[Cell], output: Path, outcomes: Outcomes
+) -> Sweep:
+    """Write down how far the sweep is, so that it can be resumed by its folder whatever happens."""
+    with writing(output, "Go on with: --resume"):
+        return write(cells=_entries(cells, outcomes, output))
+
+
+def _entries(cells: list[Cell], outcomes: Outcomes, output: Path) -> list[dict[str, Any]]:
+    """The cells of sweep.json."""
+    return [
         {
             "labels": cell.labels,
             "run": folder_of(cell.scenario, output).name,
             "hash": cell.scenario.hash8,
-            "status": "failed" if isinstance(outcome, str) else "finished",
+            "status": _status(outcome),
             "error": outcome if isinstance(outcome, str) else None,
         }
         for cell, outcome in zip(cells, outcomes, strict=True)
     ]
-    whole = override(document(source), overrides)
-    folder = write_sweep(
-        output / f"{scenario.name}-sweep-{digest}",
-        name=scenario.name,
-        hash=digest,
-        scenario=_anchored(whole.tree, whole.folder),
-        cells=entries,
-    )
-    page = folder.path / "report.html"
-    report(folder, page, question_of(source))
+
+
+def _status(outcome: Run | str | None) -> str:
+    if outcome is None:
+        return "unfinished"
+    return "failed" if isinstance(outcome, str) else "finished"
+
+
+def _gather(cells: list[Cell], outcomes: Outcomes, folder: Sweep, question: str) -> Outcome:
+    labels = [cell.labels for cell in cells]
+    failures = [
+        (label, outcome)
+        for label, outcome in zip(labels, outcomes, strict=True)
+        if isinstance(outcome, str)
+    ]
+    page = _write_report(folder, question)
     runs = [outcome if isinstance(outcome, Run) else None for outcome in outcomes]
-    return Outcome(runs, [cell.labels for cell in cells], failures, folder, page)
+    return Outcome(runs, labels, failures, folder, page)
 
 
 def _anchored(value: Any, folder: Path) -> Any:
@@ -205,9 +242,10 @@ def _anchored(value: Any, folder: Path) -> Any:
     return tree
 
 
-def _write_report(finished: Run, question: str) -> Path:
+def _write_report(finished: Run | Sweep, question: str) -> Path:
     page = finished.path / "report.html"
-    report(finished, page, question)
+    with writing(page, f"Write it with: fedsim report {finished.path}"):
+        report(finished, page, question)
     return page
 
 

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from fedsim.flower.client_app import torch_threads
 from fedsim.gallery import write_examples
 from fedsim.progress import Progress, Silence
 from fedsim.results import Run, RunFolder, environment, summarize
+from fedsim.run_log import run_log
 from fedsim.scenario import Cell, Scenario
+from fedsim.scenario.identity import contents
 from fedsim.simulation import (
     Federation,
     RoundRecord,
@@ -82,6 +83,7 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
                 summary = _finish(federation, folder, checkpoint, twin, progress)
                 progress.cell_finished(index, summary, False)
                 return Run(folder.path)
+    folder.tidy()
     run = Run(folder.path)
     progress.cell_started(index, count, cell.labels, scenario.rounds, scenario.rounds)
     progress.cell_finished(index, run.summary, True)
@@ -154,11 +156,13 @@ def _finish(
     if checkpoint is None:
         folder.start(scenario.resolved(), _environment(federation))
     else:
-        if folder.environment().get("data") != data_hashes(federation):
+        now = _environment(federation)
+        if folder.environment().get("data") != now["data"]:
             text = "the data have changed since the run began. Run it anew: --force."
             raise InputError(f"{folder.path}: {text}")
         state, tally = _restore(checkpoint, federation.device)
         folder.truncate(state.round)
+        folder.note_move(state.round, now)
     started = time.perf_counter() - tally.seconds
 
     def on_round(state: State, record: RoundRecord) -> None:
@@ -182,25 +186,6 @@ def _finish(
     summary = _summary(federation, folder, last, model, tally, twin)
     folder.finish(model, summary)
     return summary
-
-
-@contextmanager
-def run_log(path: Path, *, anew: bool) -> Iterator[None]:
-    """Write what fedsim logs inside the block to `path`, with the time of day."""
-    handler = logging.FileHandler(path, mode="w" if anew else "a", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    except BaseException as error:
-        log.info("stopped by %s: %s", type(error).__name__, error)
-        raise
-    finally:
-        log.setLevel(level)
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Tally]:
@@ -260,8 +245,9 @@ def _summary(
 
 
 def _environment(federation: Federation) -> dict[str, Any]:
-    engine, device = federation.scenario.engine, str(federation.device)
-    return environment(device, engine.server_threads, data_hashes(federation), engine.name)
+    scenario, device = federation.scenario, str(federation.device)
+    engine = scenario.resolved()["engine"]
+    return environment(device, engine, data_hashes(federation), contents(scenario))
 
 
 def data_hashes(federation: Federation) -> dict[str, str]:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from fedsim.flower.client_app import torch_threads
+from fedsim.poisons.distributed_backdoor import PARTS
 from fedsim.registry import Choice
+from fedsim.results.files import replace_file
 from fedsim.seeding import seeded
 from fedsim.simulation import Federation, State, Visit, pool
 from fedsim.simulation.client import malicious_plan, poison_time, poisoned_data
@@ -37,25 +39,25 @@ def examples(federation: Federation, state: State | None = None) -> dict[str, Te
         return {}
     trigger = next((one for one in poison.walk() if one.plugin.kind == "triggers"), None)
     if trigger is not None:
-        return _stamped(federation, trigger, state.pattern if state else None)
+        shown = _stamped(federation, trigger, state.pattern if state else None)
+        return shown | (_parts(shown, trigger) if poison.name == "distributed_backdoor" else {})
     return _trained(federation, poison, state)
 
 
 def write_examples(federation: Federation, folder: Path, state: State | None = None) -> None:
     """Write `examples.safetensors`; at the end of a run (`state`) only if something has changed."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if state is not None and not _is_moving(federation):
         return
     try:
         with torch_threads(federation.scenario.engine.server_threads):
             shown = examples(federation, state)
-    except Exception as error:  # a user's poison that fails is told of in its rounds
+        if shown:
+            plain = {name: images.cpu().contiguous() for name, images in shown.items()}
+            replace_file(folder / "examples.safetensors", save(plain))
+    except Exception as error:  # a user's poison that fails, a full disk: told of in the rounds
         log.warning("no pictures of the attack: %s: %s", type(error).__name__, error)
-        return
-    if shown:
-        plain = {name: images.cpu().contiguous() for name, images in shown.items()}
-        save_file(plain, folder / "examples.safetensors")
 
 
 def changed_rows(before: Split, after: Split) -> Tensor:
@@ -87,10 +89,13 @@ def _stamped(federation: Federation, trigger: Choice, pattern: Tensor | None) ->
             "stamped": learned(clean),
             "pattern": learned(black),
         }
-    shown = {"clean": clean, "stamped": stamp(clean)}
-    if trigger.name == "dba" and len(clean):
-        shown |= {f"part{part}": stamp(clean, part=part) for part in range(4)}
-    return shown
+    return {"clean": clean, "stamped": stamp(clean)}
+
+
+def _parts(shown: dict[str, Tensor], trigger: Choice) -> dict[str, Tensor]:
+    """What each of those who share the trigger stamps."""
+    stamp = trigger.build()
+    return {f"part{part}": stamp(shown["clean"], part=part) for part in range(PARTS)}
 
 
 def _trained(federation: Federation, poison: Choice, state: State | None) -> dict[str, Tensor]:

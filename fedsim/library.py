@@ -69,7 +69,7 @@ def aggregate(  # noqa: PLR0913 - all that a ServerView can hold
     >>> aggregate("mean", torch.tensor([[0.0], [4.0]])).update
     tensor([2.])
     """
-    choice = _choose(aggregators, name_or_function, parameters)
+    choice = choose(aggregators, name_or_function, parameters)
     n, d = stack_shape(updates, "updates")
     if num_examples is None and choice.parameters.get("weighting") == "examples":
         raise ValueError(f"{choice.name}: weighting 'examples' needs num_examples")
@@ -88,7 +88,7 @@ def aggregate(  # noqa: PLR0913 - all that a ServerView can hold
         predict=predict,
         image_shape=image_shape(root, predict, vector_or_zeros(params, updates)),
     )
-    before = [_choose(_preaggregators, step, {}) for step in preaggregators]
+    before = [choose(_preaggregators, step, {}) for step in preaggregators]
     return _outcome(before, choice, updates, view)
 
 
@@ -117,7 +117,7 @@ def preaggregate(
         state=state_or_empty(state),
         generator=generator(seed, "server", 1),
     )
-    return lift(_choose(_preaggregators, name, parameters))(updates, view).updates
+    return lift(choose(_preaggregators, name, parameters))(updates, view).updates
 
 
 def craft(  # noqa: PLR0913 - all that an AdversaryView can hold
@@ -145,7 +145,7 @@ def craft(  # noqa: PLR0913 - all that an AdversaryView can hold
     >>> craft("boost", torch.tensor([[1.0, -2.0]]), factor=2.0)
     tensor([[ 2., -4.]])
     """
-    choice = _choose(attacks, name, parameters)
+    choice = choose(attacks, name, parameters)
     m, d = stack_shape(own, "own")
     present = m if benign is None else m + stack_shape(benign, "benign", d, least=0)[0]
     total = at_least(present, present if num_clients is None else num_clients, "num_clients")
@@ -179,7 +179,7 @@ def stamp(
     tensor(4.)
     """
     check_images(images)
-    stamped: Tensor = _choose(triggers, trigger, parameters).build()(images)
+    stamped: Tensor = choose(triggers, trigger, parameters).build()(images)
     return stamped
 
 
@@ -204,7 +204,7 @@ def poison(
     """
     check_images(images)
     check_labels_of(images, labels, at_least(1, num_classes, "num_classes"))
-    apply = _choose(poisons, name, parameters).build()
+    apply = choose(poisons, name, parameters).build()
     view = PoisonView(num_classes, generator(seed, "poison"))
     poisoned: tuple[Tensor, Tensor] = apply(images, labels.long(), view)
     return poisoned
@@ -220,14 +220,14 @@ def partition(
     [3, 2]
     """
     check_labels(labels)
-    split = _choose(partitions, name, parameters).build()
+    split = choose(partitions, name, parameters).build()
     parts: list[Tensor] = split(
         labels, at_least(1, num_clients, "num_clients"), generator(seed, "partition")
     )
     return parts
 
 
-def _choose(registry: Registry, what: Named, parameters: Mapping[str, Any]) -> Choice:
+def choose(registry: Registry, what: Named, parameters: Mapping[str, Any]) -> Choice:
     """The choice that `what` and `parameters` name together; nested plug-ins may be bare names."""
     if isinstance(what, Choice) and not parameters:
         return what

@@ -1,11 +1,9 @@
 """Plug-ins: plain functions found by name, whose keyword-only arguments are their parameters."""
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
+import os
 import pkgutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,16 +11,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import PydanticUserError, ValidationError, create_model
+from pydantic import Field, PydanticUserError, ValidationError, create_model
 from pydantic_core import PydanticCustomError, core_schema
 
 from fedsim.errors import first_line, suggest
 from fedsim.signatures import check_signature
 from fedsim.strict import Strict
+from fedsim.user_files import USER_MODULE, load_module
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-USER_MODULE = "fedsim_user_"
 
 REGISTRIES: dict[str, "Registry"] = {}
 
@@ -45,14 +42,14 @@ class Plugin:
         """
         try:
             return self._model()
-        except (NameError, TypeError, PydanticUserError) as error:
+        except (NameError, TypeError, SyntaxError, PydanticUserError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{self.name}: its parameters cannot be read: {reason}") from None
 
     def _model(self) -> type[Strict]:
         hints = get_type_hints(self.function, include_extras=True)
         fields: dict[str, Any] = {
-            p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+            p.name: (hints.get(p.name, Any), _default(p.default))
             for p in inspect.signature(self.function).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
@@ -125,6 +122,8 @@ class Registry:
     def add(self, function: Callable[..., Any], form: str = "plain", **facts: Any) -> None:
         """Register `function` under its own name; a second one of that name is refused."""
         name = function.__name__
+        if function.__module__.startswith(USER_MODULE):
+            self._load()  # else what is built in would come second
         known = self._plugins.get(name)
         # A user's file that was edited and read again replaces what it registered before.
         if known and not known.function.__module__.startswith(USER_MODULE):
@@ -232,6 +231,10 @@ def registry(kind: str) -> Registry:
     return REGISTRIES[kind]
 
 
+def _default(value: object) -> Any:
+    return ... if value is inspect.Parameter.empty else Field(value, validate_default=True)
+
+
 def _rebuilt(kind: str, config: dict[str, Any]) -> Choice:
     parameters = {name: value for name, value in config.items() if name != "name"}
     return registry(kind).get(config["name"]).choose(parameters)
@@ -263,38 +266,16 @@ def _json_schema(plugin: Plugin) -> dict[str, Any]:
 def _from_file(kind: str, name: str, folder: Path) -> Plugin:
     """The function of a user's file, as a plug-in whose name carries the absolute path."""
     file, _, function_name = name.rpartition(":")
+    if not os.path.isfile(folder / file):  # nor a loop of links, nor a name that no file can have
+        raise ValueError(f"{os.path.abspath(folder / file)} is not a file")
     path = (folder / file).resolve()
-    if not _is_file(path):
-        raise ValueError(f"{path} is not a file")
-    module = _load_module(path)
-    function = getattr(module, function_name, None)
+    module = load_module(path)
+    function = vars(module).get(function_name)
     if not inspect.isfunction(function):
         raise ValueError(f"{path} has no function '{function_name}'")
+    others = [other for other in REGISTRIES.values() if other.declared(function)]
+    if others and registry(kind) not in others:
+        raise ValueError(f"{path}: '{function_name}' is declared as one of the {others[0].kind}")
     known = registry(kind).declared(function)
     form, facts = (known.form, known.facts) if known else ("user", {})
     return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, "file": path})
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that the file system cannot hold
-        return False
-
-
-def _load_module(path: Path) -> Any:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    module_name = f"{USER_MODULE}{digest}_{path.stem}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
-    return module

@@ -34,6 +34,8 @@ _COUNTS = {
 
 def check_signature(kind: str, name: str, function: Callable[..., Any]) -> None:
     """ValueError if `function` does not take the positional arguments of its kind."""
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ValueError(f"{name}: must be a plain function, neither async nor a generator")
     parameters = inspect.signature(function).parameters.values()
     taken = [p.name for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
     needed = _COUNTS.get(kind, (2,))

@@ -64,6 +64,7 @@ class AdversaryView:
     `own` (m, d) are its clients' honest results of (poisoned) training; `benign` (h, d) and
     `aggregate`, a copy of the server's rule, are None below the knowledge that grants them. The
     copy takes the benign rows first, then the adversary's own, (h + m, d), or the benign alone.
+    `benign_ids` are the clients of the benign rows; None where these are, or where nobody has ids.
     `shares` (m,) is the weight that a mean over the cohort would give each own row, `server_lr`
     the server's learning rate: both are known to whoever knows the protocol.
     """
@@ -79,6 +80,7 @@ class AdversaryView:
     generator: torch.Generator = field(default_factory=_empty_generator)
     shares: Float[Tensor, " m"] | None = None
     server_lr: float = 1.0
+    benign_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "fedsim").rglob("*.py"))
 
 LAYERS = [
-    {"errors", "strict", "signatures", "preconditions", "registry", "types", "seeding", "tensors"},
+    {
+        *("errors", "strict", "signatures", "user_files", "preconditions", "registry", "types"),
+        *("seeding", "tensors", "spawning"),
+    },
     {
         *("aggregators", "preaggregators", "postaggregators", "optimizers", "attacks"),
         *("constraints", "poisons", "triggers", "datasets", "partitions", "models", "metrics"),
@@ -27,7 +30,7 @@ LAYERS = [
     {"flower"},
     {"results", "reporting", "evaluation"},
     {
-        *("progress", "gallery", "execution", "preview", "api"),
+        *("progress", "gallery", "run_log", "execution", "jobs", "preview", "api"),
         *("library", "privacy", "arguments", "testing", "bench", "cli"),
         "__main__",
     },
@@ -171,6 +174,14 @@ def test_help_waits_for_nothing_heavy(code):
     report = f"print(sorted({HEAVY!r} & set(sys.modules)))"
     at_the_end = f"import atexit, sys\natexit.register(lambda: {report})"  # --help ends the process
     assert run_python(f"{at_the_end}\n{code}") == "[]"
+
+
+def test_validate_waits_for_torch_alone():
+    code = (
+        f"import atexit, sys\natexit.register(lambda: print(sorted({HEAVY!r} & set(sys.modules))))\n"
+        "from fedsim.cli import main\nmain(['validate', 'scenarios/quickstart.yaml'])"
+    )
+    assert run_python(code) == "['torch']"
 
 
 def test_telemetry_is_off_before_flower_or_ray_can_be_imported():

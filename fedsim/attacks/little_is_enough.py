@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fedsim.attacks import attacks
 from fedsim.attacks._spread import deviations
+from fedsim.errors import PreconditionError
 from fedsim.tensors import per_coordinate
 from fedsim.types import AdversaryView
 
@@ -24,7 +25,8 @@ def little_is_enough(view: AdversaryView, *, z: float | None = None) -> Float[Te
     Paper: Baruch et al., NeurIPS 2019, arXiv:1902.06156.
     Differs: z σ is taken from updates, where the authors' code takes it from gradients; a positive
         z thus points the other way.
-    Raises: ValueError if n and m leave no finite z, as when the malicious are a majority.
+    Raises: PreconditionError (a ValueError) if n and m leave no finite z, as when the malicious
+        are a majority; in such a round of a run they send their own rows.
 
     >>> view = AdversaryView(torch.tensor([[1.0, 4.0], [3.0, 4.0]]), 10, torch.zeros(2))
     >>> little_is_enough(view, z=1.5)
@@ -47,7 +49,7 @@ def majority_quantile(n: int, m: int) -> float:
     share = (n - m - supporters) / (n - m) if n > m else math.nan
     z = float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64)))
     if not math.isfinite(z):
-        raise ValueError(
+        raise PreconditionError(
             f"little_is_enough: no finite z for n={n} clients of which m={m} are malicious "
             f"(supporters needed: {supporters}). Give z"
         )

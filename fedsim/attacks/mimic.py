@@ -13,19 +13,26 @@ from fedsim.types import AdversaryView, State
 def mimic(
     view: AdversaryView, *, client: Count | None = None, warmup: Positive = 10
 ) -> tuple[Float[Tensor, "m d"], State]:
-    """One benign client's row, as every row: the `client`-th, or the one that stands out most.
+    """One benign client's row, as every row: that of `client`, or of the one that stands out most.
 
     Without `client`, it is the row x_i with the largest |zᵀ x_i|, z the direction in which benign
     rows vary most. z is learned in the first `warmup` attacked rounds, t = 0, 1, …, by a step of
     power iteration each, while the attack is already on:
     μ ← (t μ + mean_i x_i) / (t + 1), v = Σ_i (x_i − μ)(x_i − μ)ᵀ z, z ∝ t z + v / ‖v‖.
-    It starts at random. Without benign rows, own rows are sent as they are.
+    It starts at random. Who is copied in the last of these rounds is copied from then on. Where the
+    client to be copied has no benign row in a round, the row that stands out most takes its place.
+    Without benign rows, own rows are sent as they are.
 
     Paper: Karimireddy et al., ICLR 2022, arXiv:2006.09365.
-    Differs: after the warm-up z stays and the row is chosen anew in every round, where the paper
-        stays with a client: views carry no ids, and a client may not be in the cohort. |zᵀ x_i|,
-        since the sign of z is chance, where the authors' code takes zᵀ x_i.
-    Raises: ValueError if there are benign rows but no `client`-th (counted from 0).
+    Differs: in the paper every client is in every round. |zᵀ x_i|, since the sign of z is chance,
+        where the authors' code takes zᵀ x_i.
+
+    Args:
+        client: the id of the client to copy; the number of its row, from 0, where rows have no ids.
+        warmup: attacked rounds in which z is learned.
+
+    Raises:
+        ValueError: rows have no ids, and there are benign ones but none of this number.
 
     >>> view = AdversaryView(torch.zeros(1, 1), 4, torch.zeros(1), torch.tensor([[1.0], [2], [9]]))
     >>> mimic(view)[0], mimic(view, client=1)[0]
@@ -34,16 +41,22 @@ def mimic(
     rows = view.benign
     if rows is None or not len(rows):
         return view.own.clone(), view.state
-    if client is not None and client >= len(rows):
+    ids = tuple(range(len(rows))) if view.benign_ids is None else view.benign_ids
+    if client is not None and client >= len(rows) and view.benign_ids is None:
         raise ValueError(f"mimic: client {client} needs {client + 1} benign rows; got {len(rows)}")
-    state = view.state if client is not None else _learned(rows, view, warmup)
-    if client is None:
-        client = int((rows @ state["direction"].to(rows)).abs().argmax())
-    return rows[client].repeat(len(view.own), 1), state
+    state = view.state
+    if client not in ids:
+        state = _learned(rows, view, warmup)
+        row = int((rows @ state["direction"].to(rows)).abs().argmax())
+        if "client" not in state and int(state["rounds"]) >= warmup:
+            state = {**state, "client": torch.tensor(ids[row])}
+        kept = int(state["client"]) if "client" in state else None
+        client = kept if kept in ids else ids[row]
+    return rows[ids.index(client)].repeat(len(view.own), 1), state
 
 
 def _learned(rows: Float[Tensor, "h d"], view: AdversaryView, warmup: int) -> State:
-    """The state after this round: rounds t, mean μ, direction z."""
+    """The state after this round: rounds t, mean μ, direction z; `client` stays as it is."""
     if view.state:
         t = int(view.state["rounds"])
         mean, direction = view.state["mean"].to(rows), view.state["direction"].to(rows)

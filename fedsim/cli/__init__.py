@@ -6,6 +6,7 @@ import fedsim
 from fedsim.cli.bench import bench
 from fedsim.cli.catalogue import describe, list_, schema
 from fedsim.cli.check import preview, validate
+from fedsim.cli.compare import compare
 from fedsim.cli.exits import OneLine
 from fedsim.cli.report import report
 from fedsim.cli.run import resume, run
@@ -29,5 +30,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, resume, validate, preview, list_, describe, schema, report, bench):
+for command in (run, resume, validate, preview, list_, describe, schema, report, compare, bench):
     main.add_command(command)

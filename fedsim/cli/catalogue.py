@@ -159,9 +159,15 @@ def _description(plugin: "Plugin", name: str) -> Iterator[str]:
             yield textwrap.indent(_wrapped(doc.arguments[item.name], 0), "      ")
     if not listed:
         yield "  none"
-    place = "{}" if plugin.form == "user" else PLACES[plugin.kind]
-    if place:
+    if place := _place(plugin):
         yield from ["", "In a scenario:", f"  {place.format(yaml_line(plugin, name))}"]
+
+
+def _place(plugin: "Plugin") -> str:
+    """Where in a scenario the plug-in is chosen, with the knowledge that an attack needs."""
+    place = "{}" if plugin.form == "user" else PLACES[plugin.kind]
+    knowledge = plugin.facts.get("knowledge")
+    return place.replace("{{", f"{{{{knowledge: {knowledge}, ", 1) if knowledge else place
 
 
 def _form(plugin: "Plugin") -> str:

@@ -3,9 +3,12 @@
 import os
 import select
 import shlex
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any, TextIO
 
 import click
@@ -33,12 +36,12 @@ class OneLine(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         code = 0
         try:
-            with self.make_context("fedsim", arguments.copy()) as context:
+            with _stoppable(), self.make_context("fedsim", arguments.copy()) as context:
                 self.invoke(context)
             sys.stdout.flush()
         except click.exceptions.Exit as done:
             code = done.exit_code
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # SystemExit: a user's file
             code = self._tell(error, arguments)
         sys.exit(code)
 
@@ -55,6 +58,30 @@ class OneLine(click.Group):
         if not debug or code != 3:
             click.echo(one_line(line), err=True)
         return code
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM too, stop the block in order; a second one stops it at once.
+
+    Where Ctrl-C is ignored already (`nohup`, a shell's `&`), it stays so.
+    """
+    signals = [signal.SIGINT, signal.SIGTERM] if current_thread() is main_thread() else []
+    before = {number: signal.getsignal(number) for number in signals}
+    heard = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+
+    def stop(*_: object) -> None:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    for number in heard:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _remember(context: click.Context, option: click.Parameter, value: bool) -> None:

@@ -13,8 +13,9 @@ from fedsim.errors import RunError
 from fedsim.flower._private import RUN_ID, identify_process
 from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
-from fedsim.flower.messages import model_record
-from fedsim.flower.runners import Processes, Runner, Sequential, Together
+from fedsim.flower.pool import Pool
+from fedsim.flower.processes import Processes
+from fedsim.flower.runners import Runner, Sequential, Together
 from fedsim.flower.session import FedsimStrategy, Session, intercept
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, RoundRecord, State
@@ -41,6 +42,7 @@ def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -
     if session.state.round >= federation.scenario.rounds:
         return session.state
     runner = make_runner(federation)
+    session.by_reference = runner.by_reference
     try:
         total = federation.scenario.clients.total
         grid = SimulationGrid(total, runner, partial(intercept, session))
@@ -70,8 +72,7 @@ def server_app(session: Session, on_round: OnRound) -> ServerApp:
 def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
     """Send, receive and aggregate once; a round with too few replies is left to be repeated."""
     number = session.state.round + 1
-    arrays = model_record(session.state.params, session.state.buffers)
-    messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
+    messages = strategy.configure_train(number, session.model_record(), ConfigRecord(), grid)
     strategy.aggregate_train(number, grid.send_and_receive(messages))
     server = session.federation.scenario.server
     if session.record is None:
@@ -79,9 +80,18 @@ def _play_round(session: Session, strategy: FedsimStrategy, grid: Grid) -> None:
         if session.attempt > allowed:
             raise RunError(
                 f"round {number}: fewer than server.min_replies={server.min_replies} clients "
-                f"replied in {session.attempt} attempt(s). The run can be resumed"
+                f"replied in {session.attempt} attempt(s) ({_told(session)}). "
+                "The run can be resumed"
             )
         log.warning("round %d is repeated: too few replies", number)
+
+
+def _told(session: Session) -> str:
+    """Why replies failed; where all are not finite, it is the model that they started from."""
+    told = ", ".join(f"{count} {reason}" for reason, count in session.reasons.items())
+    if session.cohort and session.reasons["non_finite"] == len(session.cohort.clients):
+        told += ": the global model has left the range in which anybody can train"
+    return told
 
 
 def make_runner(federation: Federation) -> Runner:
@@ -90,11 +100,14 @@ def make_runner(federation: Federation) -> Runner:
     if trains_together(federation):
         return Together(federation)
     workers = num_workers(federation.scenario)
+    limit = federation.scenario.clients.timeout
     if engine.name == "ray":
-        from fedsim.flower.ray_pool import RayPool
+        from fedsim.flower.ray_actors import RayActors
 
-        return RayPool(federation, workers)
-    return Sequential(federation) if workers == 1 else Processes(federation, workers)
+        return Pool(RayActors(federation, workers), workers, limit)
+    if workers == 1:
+        return Sequential(federation)
+    return Pool(Processes(federation), workers, limit)
 
 
 def trains_together(federation: Federation) -> bool:

@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -44,7 +45,17 @@ class Session:
     cohort: Cohort | None = None
     record: RoundRecord | None = None
     attempt: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why replies failed in the last round that had too few."""
     sent_at: float = 0.0
+    opened: State | None = None
+    """The state before the round, to which a round that is repeated goes back."""
+    by_reference: bool = False
+    """Whether messages hand over tensors, as within one process, or carry arrays."""
+
+    def model_record(self) -> ArrayRecord:
+        """The global model as messages carry it."""
+        return model_record(self.state.params, self.state.buffers, by_reference=self.by_reference)
 
     @property
     def threads(self) -> int:
@@ -66,7 +77,7 @@ class FedsimStrategy(Strategy):
     ) -> Iterable[Message]:
         """Draw the cohort of the round and address the model to each of its clients."""
         session = self.session
-        session.record = None
+        session.record, session.opened = None, session.state
         cohort = open_round(session.federation, session.state, session.attempt)
         with torch_threads(session.threads):
             session.state = prepare_attack(session.federation, session.model, session.state, cohort)
@@ -89,13 +100,15 @@ class FedsimStrategy(Strategy):
         server = session.federation.scenario.server
         if sum(reply.failed is None for reply in usable) < server.min_replies:
             session.attempt += 1
+            session.reasons = Counter(str(reply.failed) for reply in usable if reply.failed)
+            session.state = session.opened or session.state
             return None, None
         with torch_threads(session.threads):
             session.state, session.record = close_round(
                 session.federation, session.model, session.state, session.cohort, usable, seconds
             )
         session.attempt = 0
-        return model_record(session.state.params, session.state.buffers), None
+        return session.model_record(), None
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -116,7 +129,7 @@ def _read(session: Session, message: Message) -> Reply:
     reply = _on_device(read_reply(message, _sender(message)), state)
     limit = scenario.clients.timeout
     if reply.failed is None and limit is not None and reply.seconds > limit:
-        return replace(reply, failed="timeout")
+        return Reply(reply.client, None, None, 0, float("nan"), failed="timeout")
     return check_reply(reply, state)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from fedsim.reporting.sections import sections
 from fedsim.reporting.story import story
 from fedsim.reporting.table import LEGEND, columns, grid, seeds_note
 from fedsim.reporting.words import duration, spans
-from fedsim.results import Run, Sweep
+from fedsim.results import Run, RunFolder, Sweep
 from fedsim.results.files import replace_file
 from fedsim.results.store import to_yaml
 
@@ -141,7 +140,9 @@ def _certified(groups: Sequence[Group]) -> list[tuple[str, str]]:
 def _environment(runs: Sequence[RunLike]) -> dict[str, str]:
     """Where the first run was made, and whether the others were made elsewhere."""
     found = [
-        loads(path.read_text()) for run in runs if (path := run.path / "environment.json").is_file()
+        RunFolder(run.path).environment()
+        for run in runs
+        if (run.path / "environment.json").is_file()
     ]
     if not found:
         return {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.errors import InputError
 from fedsim.reporting import style
 from fedsim.results import read_model
 
@@ -141,9 +142,33 @@ def caption(examples: Mapping[str, Any]) -> str:
 
 
 def read_examples(folder: Path) -> dict[str, Any]:
-    """The tensors of `examples.safetensors` in a run folder; empty where there is no such file."""
+    """The tensors of `examples.safetensors` in a run folder; empty where there is no such file.
+
+    Raises: InputError if the file is damaged.
+    """
     path = folder / "examples.safetensors"
-    return dict(read_model(path)) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    examples = dict(read_model(path))
+    if not _belong_together(examples):
+        raise InputError(f"{path}: holds no pictures that belong together; the file is damaged.")
+    return examples
+
+
+def _belong_together(examples: Mapping[str, Any]) -> bool:
+    """Whether all are images of one shape, and those that are compared are as many."""
+    images = [one for name, one in examples.items() if name != "trained_labels"]
+    pairs = [("clean", "stamped"), ("trained", "alike"), ("trained", "trained_labels")]
+    return (
+        all(one.ndim == 4 and one.is_floating_point() and one.isfinite().all() for one in images)
+        and len({one.shape[1:] for one in images if 0 not in one.shape[1:]}) == len(images[:1])
+        and all(one.ndim == 1 for one in examples.values() if one.ndim != 4)
+        and all(
+            len(examples[first]) == len(examples[second])
+            for first, second in pairs
+            if {first, second} <= examples.keys()
+        )
+    )
 
 
 def _array(values: Any) -> Pixels:

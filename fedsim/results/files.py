@@ -3,11 +3,12 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedsim.errors import InputError
+from fedsim.errors import InputError, RunError
 
 Record = dict[str, Any]
 """A line of rounds.jsonl or clients.jsonl, or an object of another JSON file."""
@@ -25,6 +26,20 @@ def replace_file(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def writing(path: Path, way_on: str) -> Iterator[None]:
+    """Tell in one line what keeps `path` from being written in the block (RunError), and a way on.
+
+    A full disk, or one that has become read-only, takes nothing that was written before.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        text = f"cannot be written: {reason}. What was there before is intact. {way_on}"
+        raise RunError(f"{path}: {text}") from error
 
 
 def plain(value: object) -> Any:

@@ -1,6 +1,6 @@
 """Finished runs and sweeps, read from their folders, pleasant in a notebook."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fedsim import __version__
 from fedsim.errors import InputError
-from fedsim.results.files import Record, read_json, write_json
+from fedsim.results import shapes
+from fedsim.results.files import Record, plain, read_json, write_json
 from fedsim.results.store import RunFolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SCORES = ("accuracy", "attack_success_rate", "robust_accuracy")
-_STATUSES = ("finished", "failed", "unfinished")
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,12 +37,21 @@ class Run:
     @cached_property
     def rounds(self) -> list[Record]:
         """A flat dict per round, round 0 first; also of a run that has not finished."""
-        return [_flat(record) for record in RunFolder(self.path).rounds()]
+        return [_flat(record) for record in self._whole("rounds.jsonl", RunFolder.rounds)]
 
     @cached_property
     def clients(self) -> list[Record]:
         """A flat dict per client and round."""
-        return RunFolder(self.path).clients()
+        return self._whole("clients.jsonl", RunFolder.clients)
+
+    def _whole(self, name: str, read: Callable[[RunFolder], list[Record]]) -> list[Record]:
+        """The records of a file; InputError if a finished run lacks those of its last round."""
+        folder = RunFolder(self.path)
+        records = read(folder)
+        if folder.finished and (found := _last(records)) != (last := self.summary["rounds"]):
+            text = f"ends at round {found}, the run at round {last}; the file is damaged."
+            raise InputError(f"{self.path / name}: {text}")
+        return records
 
     @cached_property
     def scenario(self) -> dict[str, Any]:
@@ -85,9 +94,7 @@ class Sweep:
         """The object of sweep.json."""
         path = self.path / "sweep.json"
         record = read_json(path)
-        for n, cell in enumerate(_list(record.get("cells"), path)):
-            if problem := _problem(cell):
-                raise InputError(f"{path}: cells.{n}: {problem}; the file is damaged.")
+        shapes.check(shapes.Sweep, record, path)
         return record
 
     @property
@@ -177,30 +184,16 @@ def write_sweep(
     A cell is `{labels, run, hash, status, error}`: `run` the name of its folder beside `path`,
     `status` one of finished, failed, unfinished, `error` None or one line.
     """
-    for cell in cells:
-        if problem := _problem(cell):
-            raise ValueError(f"a cell of sweep.json {problem}; got {dict(cell)}")
-    path.mkdir(parents=True, exist_ok=True)
     head = {"fedsim": __version__, "name": name, "hash": hash, "scenario": scenario}
-    write_json(path / "sweep.json", {**head, "cells": list(cells)})
+    record = plain({**head, "cells": list(cells)})
+    shapes.check(shapes.Sweep, record, path)
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "sweep.json", record)
     return Sweep(path)
 
 
-def _problem(cell: object) -> str | None:
-    """What keeps `cell` from being a cell of sweep.json."""
-    if not isinstance(cell, Mapping) or not isinstance(cell.get("labels"), Mapping):
-        return "has no labels"
-    if not isinstance(cell.get("run"), str):
-        return "names no run folder"
-    if cell.get("status") not in _STATUSES:
-        return f"has a status that is none of {', '.join(_STATUSES)}"
-    return None
-
-
-def _list(value: object, path: Path) -> list[Any]:
-    if not isinstance(value, list):
-        raise InputError(f"{path}: is not a sweep of fedsim: it has no list 'cells'.")
-    return value
+def _last(records: Sequence[Record]) -> int:
+    return max((record["round"] for record in records), default=0)
 
 
 def _flat(record: Record) -> Record:

@@ -1,10 +1,9 @@
 """The folder of one run: append-only records, a checkpoint while it lasts, a summary at the end."""
 
-import io
 import os
-from collections import OrderedDict
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from fedsim import __version__
-from fedsim.errors import InputError, RunError
+from fedsim.errors import InputError
+from fedsim.results import shapes
+from fedsim.results.checkpoint import pack, unpack
 from fedsim.results.files import (
     Record,
     json_line,
@@ -22,6 +23,7 @@ from fedsim.results.files import (
     read_lines,
     replace_file,
     write_json,
+    writing,
 )
 from fedsim.results.model import read_model, write_model
 
@@ -75,12 +77,15 @@ class RunFolder:
             write_json(self.path / "environment.json", {"fedsim": __version__, **environment})
             replace_file(self.path / "scenario.yaml", to_yaml(scenario).encode())
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
 
     def append(self, round: Mapping[str, Any], clients: Iterable[Mapping[str, Any]]) -> None:
         """Add a round. Its clients go first, so a round that is there has all of them."""
-        _append(self.path / "clients.jsonl", b"".join(json_line(client) for client in clients))
-        _append(self.path / "rounds.jsonl", json_line(round))
+        rows = b"".join(json_line(client) for client in clients)
+        with self._writing("clients.jsonl") as path:
+            _append(path, rows)
+        with self._writing("rounds.jsonl") as path:
+            _append(path, json_line(round))
 
     def truncate(self, last_round: int) -> None:
         """Keep the records up to `last_round`; drop later ones and what a kill cut off.
@@ -91,11 +96,23 @@ class RunFolder:
             path = self.path / name
             lines = parsed_lines(path, whole=False)
             kept = [line + b"\n" for record, line in lines if record["round"] <= last_round]
-            replace_file(path, b"".join(kept))
+            with self._writing(name):
+                replace_file(path, b"".join(kept))
         last = max((record["round"] for record in self.rounds()), default=-1)
         if last != last_round >= 0:
             end = f"the records end at round {last}, the checkpoint is of round {last_round}"
             raise InputError(f"{self.path / 'rounds.jsonl'}: {end}. Use --force to run it anew.")
+
+    def note_move(self, last_round: int, environment: Mapping[str, Any]) -> None:
+        """Add to environment.json in what `environment` differs, if the rounds to come do so."""
+        known = self.environment()
+        moves = known.pop("moved", [])
+        last = {key: value for at in [known, *moves] for key, value in at.items()}
+        changed = {key: value for key, value in environment.items() if last.get(key) != value}
+        if changed:
+            moves = [*moves, {"after_round": last_round, **changed}]
+            with self._writing("environment.json") as path:
+                write_json(path, {**known, "moved": moves})
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Store `checkpoint`, nested dicts and lists of tensors and plain values, atomically.
@@ -103,28 +120,20 @@ class RunFolder:
         The records are forced to the disk first: a checkpoint is never ahead of them. RunError if
         a value could not be loaded again.
         """
-        import torch
-
-        buffer = io.BytesIO()
-        torch.save(_storable(dict(checkpoint), "checkpoint"), buffer)
+        data = pack(checkpoint)
         for name in ("clients.jsonl", "rounds.jsonl"):
-            with (self.path / name).open("ab") as file:
+            with self._writing(name) as path, path.open("ab") as file:
                 os.fsync(file.fileno())
-        replace_file(self.path / "checkpoint.pt", buffer.getvalue())
+        with self._writing("checkpoint.pt") as path:
+            replace_file(path, data)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, its tensors on the CPU, or None; it can hold no code."""
-        import torch
-
         path = self.path / "checkpoint.pt"
         if not path.is_file():
             return None
-        data = io.BytesIO(read_bytes(path))
-        try:
-            checkpoint = torch.load(data, map_location="cpu", weights_only=True)
-        except Exception:  # torch raises half a dozen types for damaged bytes
-            checkpoint = None
-        if not isinstance(checkpoint, dict):
+        checkpoint = unpack(read_bytes(path))
+        if checkpoint is None:
             raise InputError(f"{path}: is not a checkpoint of fedsim. Use --force to run anew.")
         return checkpoint
 
@@ -133,10 +142,25 @@ class RunFolder:
 
         Until the summary is there the checkpoint is kept: a kill in between costs nothing.
         """
-        write_model(self.path / "model.safetensors", model)
-        write_json(self.path / "summary.json", summary)
-        for name in ("checkpoint.pt", "checkpoint.pt.tmp"):
-            (self.path / name).unlink(missing_ok=True)
+        with self._writing("model.safetensors") as path:
+            write_model(path, model)
+        with self._writing("summary.json") as path:
+            write_json(path, summary)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drop the checkpoint of a finished run, which a kill may have left."""
+        if self.finished:
+            for name in ("checkpoint.pt", "checkpoint.pt.tmp"):
+                with suppress(OSError):  # a finished run may lie where nothing can be written
+                    (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[Path]:
+        """The path of the file `name`; RunError if it cannot be written in the block."""
+        path = self.path / name
+        with writing(path, f"Go on with: fedsim resume {shlex.quote(str(self.path))}"):
+            yield path
 
     @contextmanager
     def locked(self, *, wait: bool = False) -> Iterator[None]:
@@ -149,7 +173,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("w")
         except OSError as error:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
         with file:
             if fcntl is not None:
                 try:
@@ -160,12 +184,17 @@ class RunFolder:
             yield
 
     def rounds(self) -> list[Record]:
-        """The lines of rounds.jsonl, round 0 first."""
-        return read_lines(self.path / "rounds.jsonl", whole=self.finished)
+        """The lines of rounds.jsonl, round 0 first; InputError where one is not as it should be."""
+        return self._lines("rounds.jsonl", shapes.Round)
 
     def clients(self) -> list[Record]:
         """The lines of clients.jsonl."""
-        return read_lines(self.path / "clients.jsonl", whole=self.finished)
+        return self._lines("clients.jsonl", shapes.ClientRow)
+
+    def _lines(self, name: str, shape: type[shapes.Round] | type[shapes.ClientRow]) -> list[Record]:
+        lines = read_lines(self.path / name, whole=self.finished)
+        shapes.check_lines(shape, lines, self.path / name)
+        return lines
 
     def summary(self) -> Record:
         """The summary of a finished run; InputError, with what to do, if it has not finished."""
@@ -176,31 +205,32 @@ class RunFolder:
             ways = f"Continue it with: fedsim resume {self.path}, or run it anew with --force"
             raise InputError(f"{self.path}: the run has not finished. {ways}.")
         summary = read_json(path)
-        if missing := [key for key in ("name", "hash", "accuracy", "flags") if key not in summary]:
-            raise InputError(f"{path}: is not a summary of fedsim: it has no '{missing[0]}'.")
+        shapes.check(shapes.Summary, summary, path)
         return summary
 
     def scenario(self) -> dict[str, Any]:
         """The resolved scenario as plain values."""
+        from fedsim.scenario import document
+
         path = self.path / "scenario.yaml"
-        try:
-            tree = yaml.safe_load(read_bytes(path).decode())
-        except (yaml.YAMLError, ValueError):
-            tree = None
-        if not isinstance(tree, dict):
-            raise InputError(f"{path}: is not a scenario; the file is damaged.")
+        tree = document(path).tree
+        shapes.check(shapes.Scenario, tree, path)
         return tree
 
     def environment(self) -> Record:
         """Where and with what the run was made."""
-        return read_json(self.path / "environment.json")
+        path = self.path / "environment.json"
+        environment = read_json(path)
+        shapes.check(shapes.Environment, environment, path)
+        return environment
 
     def model(self) -> dict[str, "Tensor"]:
         """The final model's tensors in the order of its state dict."""
         return read_model(self.path / "model.safetensors")
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
+def unwritable(path: Path, error: OSError) -> InputError:
+    """What to say before a run has begun where nothing can be written."""
     return InputError(f"{path}: cannot be written: {error.strerror}. Choose another output folder.")
 
 
@@ -240,22 +270,3 @@ def _is_number(text: str) -> bool:
 def _append(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
         file.write(data)
-
-
-def _storable(value: object, where: str) -> object:
-    """`value`, refused if it could not be loaded again; views without the rest of their storage."""
-    from torch import Tensor
-
-    if isinstance(value, Tensor):
-        used = value.numel() * value.element_size()
-        return value.detach().clone() if value.untyped_storage().nbytes() > used else value
-    if isinstance(value, dict) and type(value) in (dict, OrderedDict):
-        return {key: _storable(item, f"{where}.{key}") for key, item in value.items()}
-    if type(value) is list:
-        return [_storable(item, where) for item in value]
-    if type(value) is tuple:
-        return tuple(_storable(item, where) for item in value)
-    if value is None or type(value) in (bool, int, float, str, bytes):
-        return value
-    held = "a checkpoint holds tensors and plain values in dicts, lists and tuples"
-    raise RunError(f"{where}: {held}; got {type(value).__name__}.")

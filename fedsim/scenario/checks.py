@@ -38,6 +38,7 @@ def _problems(scenario: "Scenario") -> Iterator[Problem]:
     yield from _training(scenario)
     yield from _cohort(scenario)
     yield from _trainer(scenario)
+    yield from _faults(scenario)
     yield from rules.problems(scenario)
     if scenario.adversary is None:
         if scenario.clean_twin:
@@ -124,6 +125,23 @@ def _cohort(scenario: "Scenario") -> Iterator[Problem]:
         yield ("server", "lr"), f"must name its rounds in ascending order; got {list(lr)}."
 
 
+def _faults(scenario: "Scenario") -> Iterator[Problem]:
+    total, end = scenario.clients.total, scenario.rounds
+    for k, fault in enumerate(scenario.faults):
+        for j, client in enumerate(fault.clients or []):
+            if client >= total:
+                yield (
+                    ("faults", k, "clients", j),
+                    f"must be below clients.total, {total}, as ids start at 0; got {client}.",
+                )
+        for j, round in enumerate(fault.rounds or []):
+            if round > end:
+                yield ("faults", k, "rounds", j), f"must be at most rounds, {end}; got {round}."
+        for key, name in (("count", "forged_count"), ("seconds", "slow")):
+            if key in fault.model_fields_set and fault.name != name:
+                yield ("faults", k, key), f"belongs to '{name}', not to '{fault.name}'."
+
+
 def _attackers(scenario: "Scenario", adversary: "Adversary") -> Iterator[Problem]:
     total, clients, fraction = scenario.clients.total, adversary.clients, adversary.fraction
     if clients is None and fraction is None:
@@ -142,14 +160,16 @@ def _attackers(scenario: "Scenario", adversary: "Adversary") -> Iterator[Problem
 
 
 def _ids(clients: list[int], total: int) -> Iterator[Problem]:
+    seen: set[int] = set()
     for k, client in enumerate(clients):
         if client >= total:
             yield (
                 ("adversary", "clients", k),
                 f"must be below clients.total, {total}, as ids start at 0; got {client}.",
             )
-        if client in clients[:k]:
+        if client in seen:
             yield ("adversary", "clients", k), f"names client {client} a second time."
+        seen.add(client)
 
 
 def _schedule(scenario: "Scenario", adversary: "Adversary") -> Iterator[Problem]:

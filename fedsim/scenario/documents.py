@@ -69,6 +69,7 @@ def number(part: str | int) -> str | int:
 def told(place: str, path: Where, text: str) -> ScenarioError:
     """The error of one line: `PLACE: where: what is wrong. fix`."""
     where = ".".join(str(part)[:100] for part in path) or "scenario"
+    where = repr(where) if where.isspace() else where
     line = f"{where}: {text}".rstrip()
     if len(line) > MAX_MESSAGE:
         line = line[:MAX_MESSAGE] + "..."

@@ -13,6 +13,7 @@ from fedsim.scenario.overrides import PathError, put
 from fedsim.scenario.yaml12 import Where, flow
 
 MAX_CELLS = 10_000
+MAX_VALUES = 2_000_000
 _STAGES = {"preaggregators", "aggregator", "postaggregators"}
 
 
@@ -64,10 +65,20 @@ def _axes(document: Document) -> dict[str, list[Any]]:
         if any(f"{other}.".startswith(f"{key}.") for other in earlier):
             raise document.error(where, "replaces what an earlier key sets. Write it first.")
         earlier.append(key)
-    cells = math.prod(len(values) for values in matrix.values())
-    if cells > MAX_CELLS:
-        raise document.error(("matrix",), f"must make at most {MAX_CELLS} cells; got {cells}.")
+    _bounded(document, math.prod(len(values) for values in matrix.values()))
     return matrix
+
+
+def _bounded(document: Document, cells: int) -> None:
+    """Refuse a matrix that nobody could wait for, before its cells are made."""
+    values = cells * sum(path[:1] != ("matrix",) for path in document.places)
+    if cells > MAX_CELLS:
+        what = f"must make at most {MAX_CELLS} cells; got {cells}."
+    elif values > MAX_VALUES:
+        what = f"must make cells of at most {MAX_VALUES} values together; got {values}."
+    else:
+        return
+    raise document.error(("matrix",), what)
 
 
 def _origin(document: Document, key: str, k: int) -> dict[Where, str]:

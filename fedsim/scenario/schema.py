@@ -19,6 +19,7 @@ from fedsim import (
 from fedsim.registry import Choice, OneOf
 from fedsim.scenario import checks, identity
 from fedsim.scenario.adversary import Adversary
+from fedsim.scenario.faults import Fault
 from fedsim.scenario.section import Above, NotNegative, Section, Whole, default
 from fedsim.scenario.training import Training
 
@@ -55,10 +56,10 @@ class Model(Section):
     def _absolute(cls, weights: str | None, info: ValidationInfo) -> str | None:
         if weights is None:
             return None
-        path = ((info.context or {}).get("folder", Path()) / weights).resolve()
-        if not (path.is_file() and os.access(path, os.R_OK)):
-            raise ValueError(f"{path} is not a file that can be read.")
-        return str(path)
+        path: Path = (info.context or {}).get("folder", Path()) / weights
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            raise ValueError(f"{os.path.abspath(path)} is not a file that can be read.")
+        return os.path.realpath(path)
 
 
 class Clients(Section):
@@ -68,7 +69,8 @@ class Clients(Section):
     per_round: Whole
     """Clients drawn in a round."""
     timeout: Above | None = None
-    """Seconds a client may take."""
+    """Seconds a client may take. Worker processes and Ray end one that takes longer; with one
+    worker in this process it is noticed when the client returns."""
     training: Training
 
 
@@ -85,7 +87,9 @@ class Server(Section):
     root_data: int | float | None = None
     """Images (a number or a share) that the server holds, split off the training data."""
     min_replies: Whole = 1
+    """Fewer usable replies do not make a round."""
     on_too_few: Literal["repeat", "stop"] = "repeat"
+    """repeat: the round again with a freshly drawn cohort, at most three times; then stop."""
 
     @field_validator("root_data")
     @classmethod
@@ -131,6 +135,8 @@ class Scenario(Section):
     clients: Clients
     server: Server = default({})
     adversary: Adversary | None = None
+    faults: list[Fault] = default([])
+    """Failures of clients to simulate."""
     engine: Engine = default({})
 
     _contents: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -94,7 +94,7 @@ def craft(
         try:
             buffers = _attack_buffers(attack, view, state, buffers)
             rows, memory = _apply(attack, replace(view, state=remembered))
-        except PreconditionError:  # the server's rule cannot take these rows either
+        except PreconditionError:  # of the attack, or of the server's rule in it
             rows, memory = view.own, remembered
         except Exception as error:  # whatever a user's attack raises is told with its round
             text = f"{type(error).__name__}: {error}"
@@ -129,6 +129,7 @@ def _view(
         generator=generator(scenario.seed, "attack", cohort.round),
         shares=_shares(scenario, own, usable).to(state.params),
         server_lr=scenario.server.lr_at(cohort.round),
+        benign_ids=tuple(reply.client for reply in benign) if knowledge >= 1 else None,
     )
 
 
@@ -200,5 +201,6 @@ def _attack_buffers(attack: Choice, view: AdversaryView, state: State, buffers: 
     if not attack.parameters.get("buffers") or not buffers.shape[1]:
         return buffers
     before = state.buffers
-    rows, _ = _apply(attack, replace(view, own=buffers - before, params=before, benign=None))
+    seen = replace(view, own=buffers - before, params=before, benign=None, benign_ids=None)
+    rows, _ = _apply(attack, seen)
     return before + rows

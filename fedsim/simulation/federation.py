@@ -11,7 +11,7 @@ from fedsim.errors import DataError, UnplacedError
 from fedsim.registry import Choice
 from fedsim.scenario import Scenario
 from fedsim.seeding import generator, seeded
-from fedsim.simulation.network import network_of, poison_arguments
+from fedsim.simulation.network import check_trigger, network_of, poison_arguments
 from fedsim.simulation.roles import pool
 from fedsim.tensors import flatten_buffers, flatten_params
 from fedsim.types import Dataset, DataSource, PoisonView, Probe, Selection, Split
@@ -255,14 +255,16 @@ def _try_poison(federation: Federation, poison: Choice) -> None:
     members = pool(scenario, 1)
     sample = data.train.take(federation.clients[members[0] if members else 0][:64])
     model = federation.build_model()
+    network = network_of(model, flatten_params(model), flatten_buffers(model))
     view = PoisonView(
         data.num_classes,
         generator(scenario.seed, "try"),
         attacker=0,
         chosen=federation.chosen,
-        network=network_of(model, flatten_params(model), flatten_buffers(model)),
+        network=network,
     )
     try:
+        check_trigger(poison, network, (sample.images, sample.labels), data.num_classes)
         images, labels = poison.build()(sample.images, sample.labels, view)
     except ValueError as error:
         raise UnplacedError(POISON, str(error)) from error

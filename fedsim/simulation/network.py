@@ -10,7 +10,7 @@ from torch.func import functional_call
 from fedsim.registry import Choice
 from fedsim.tensors import layers_of, load_buffers, named_params
 from fedsim.triggers import bound
-from fedsim.types import Network
+from fedsim.types import Network, TriggerView
 
 
 def network_of(model: nn.Module, params: Tensor, buffers: Tensor) -> Network:
@@ -71,14 +71,28 @@ def learn_pattern(
     poison: Choice, network: Network, data: tuple[Tensor, Tensor], **known: Any
 ) -> Tensor:
     """What `learn` of the poison's trigger makes of the adversary's `data`."""
-    from fedsim.types import TriggerView
-
     trigger = learned_trigger(poison)
     if trigger is None:
         raise ValueError(f"{poison.name} has no learned trigger")
-    target = poison.parameters.get("target")
-    view = TriggerView(*data, network=network, target=target, **known)
+    view = _trigger_view(poison, network, data, **known)
     pattern: Tensor = trigger.plugin.facts["learn"](view, **trigger.arguments)
     if not torch.isfinite(pattern).all():
         raise ValueError(f"{trigger.name} learned a pattern that is not finite")
     return pattern.detach()
+
+
+def check_trigger(
+    poison: Choice, network: Network, data: tuple[Tensor, Tensor], num_classes: int
+) -> None:
+    """ValueError if the poison has a learned trigger that says it can never learn here."""
+    trigger = learned_trigger(poison)
+    check = trigger and trigger.plugin.facts.get("check")
+    if trigger and check:
+        view = _trigger_view(poison, network, data, num_classes=num_classes)
+        check(view, **trigger.arguments)
+
+
+def _trigger_view(
+    poison: Choice, network: Network, data: tuple[Tensor, Tensor], **known: Any
+) -> TriggerView:
+    return TriggerView(*data, network=network, target=poison.parameters.get("target"), **known)

@@ -13,15 +13,19 @@ Trigger = Callable[[Tensor], Tensor]
 class _Triggers(Registry):
     """A learned trigger is (images, pattern=None) → images; None stands for its first pattern."""
 
-    def learned(self, learn: Callable[..., Tensor]) -> Callable[[Function], Function]:
+    def learned(
+        self, learn: Callable[..., Tensor], check: Callable[..., object] | None = None
+    ) -> Callable[[Function], Function]:
         """Decorator of a trigger whose pattern the adversary learns once a round.
 
         Args:
             learn: (view: TriggerView, **parameters) → the pattern from this round on.
+            check: called likewise before the first round, with the initial model and a few images:
+                ValueError for what `learn` can never do.
         """
 
         def register(function: Function) -> Function:
-            self.add(function, "learned", learn=learn)
+            self.add(function, "learned", learn=learn, check=check)
             return function
 
         return register

@@ -33,8 +33,7 @@ def _learn(  # noqa: PLR0913 (the parameters of the trigger)
     batch_size: int,
 ) -> Float[Tensor, "c h w"]:
     """The pattern after `steps` signed steps against the global model and its unlearned copy."""
-    if view.target is None:
-        raise ValueError("a3fl: needs a poison with a target class")
+    target = _target(view)
     pattern = first_pattern("a3fl", view, size, position)
     known, predict = view.network.params, view.network.predict
     drawn = batches(view.images, view.labels, view.generator, count=steps, size=batch_size)
@@ -45,13 +44,19 @@ def _learn(  # noqa: PLR0913 (the parameters of the trigger)
             balance = weight * cosine_similarity(forgetful, known, dim=0)
         pattern.requires_grad_()
         stamped = stamp("a3fl", images, pattern, size, position)
-        goal = torch.full_like(labels, view.target)
+        goal = torch.full_like(labels, target)
         loss = cross_entropy(predict(known, stamped), goal)
         loss = loss + balance * cross_entropy(predict(forgetful, stamped), goal)
         (slope,) = torch.autograd.grad(loss, pattern)
         slope = slope.nan_to_num(0)  # of a model that an attack has ruined
         pattern = (pattern.detach() - lr * slope.sign()).clamp(0, 1)
     return pattern
+
+
+def _target(view: TriggerView, **_: object) -> int:
+    if view.target is None:
+        raise ValueError("a3fl: needs a poison with a target class")
+    return view.target
 
 
 def _unlearn(
@@ -68,7 +73,7 @@ def _unlearn(
     return params.detach()
 
 
-@triggers.learned(_learn)
+@triggers.learned(_learn, check=_target)
 def a3fl(  # noqa: PLR0913 (a mask, and a budget)
     images: Float[Tensor, "b c h w"],
     pattern: Float[Tensor, "c h w"] | None = None,

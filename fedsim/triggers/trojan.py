@@ -46,6 +46,11 @@ def _learn(
     return pattern
 
 
+def _check(view: TriggerView, *, neurons: int, **_: object) -> None:
+    network = view.network
+    _strongest(network, network.features(network.params, view.images[:1]), neurons)
+
+
 def _strongest(network: Network, features: Float[Tensor, "b f"], neurons: int) -> Int[Tensor, " k"]:
     """Which features have the largest sums of absolute incoming weights, excited ones first."""
     count = features.shape[1]
@@ -71,7 +76,7 @@ def _incoming(network: Network, count: int) -> Float[Tensor, "f i"]:
     raise ValueError(f"trojan: needs a layer before the last one that gives its {count} inputs")
 
 
-@triggers.learned(_learn)
+@triggers.learned(_learn, check=_check)
 def trojan(  # noqa: PLR0913 (a mask, units and a budget)
     images: Float[Tensor, "b c h w"],
     pattern: Float[Tensor, "c h w"] | None = None,

@@ -11,12 +11,11 @@ from fedsim.attacks.mimic import mimic
 from fedsim.types import AdversaryView
 
 
-def view(benign, state=None, seed=5, m=2):
+def view(benign, state=None, seed=5, m=2, ids=None):
     generator = torch.Generator().manual_seed(seed)
     own = torch.full((m, benign.shape[1]), 99.0, dtype=benign.dtype)
-    return AdversaryView(
-        own, m + len(benign), torch.zeros(3), benign, state=state or {}, generator=generator
-    )
+    known = {"state": state or {}, "generator": generator, "benign_ids": ids}
+    return AdversaryView(own, m + len(benign), torch.zeros(3), benign, **known)
 
 
 def stretched(h=20, d=30, seed=0, along=5.0):
@@ -38,6 +37,16 @@ def test_a_given_client_is_copied_and_nothing_is_remembered():
 def test_a_client_that_is_not_there_is_told():
     with pytest.raises(ValueError, match=r"^mimic: client 2 needs 3 benign rows; got 2$"):
         mimic(view(torch.zeros(2, 3)), client=2)
+
+
+def test_a_given_client_is_known_by_its_id():
+    benign = torch.tensor([[1.0, 2.0], [3.0, 4.0], [50.0, 60.0]])
+    given = view(benign, ids=(4, 7, 9))
+    assert mimic(given, client=7)[0].tolist() == [[3.0, 4.0]] * 2
+    for absent in (1, 8, 12):
+        rows, state = mimic(given, client=absent)
+        assert rows.tolist() == [[50.0, 60.0]] * 2, "the one that stands out stands in for it"
+        assert mimic(view(benign, state, ids=(4, 7, 9)), client=7)[0].tolist() == [[3.0, 4.0]] * 2
 
 
 @pytest.mark.parametrize("client", [None, 3])
@@ -71,7 +80,10 @@ def test_the_warm_up_is_the_update_of_the_paper_step_by_step():
         assert int(state["rounds"]) == min(t + 1, 3)
         torch.testing.assert_close(state["mean"], mean)
         torch.testing.assert_close(state["direction"], z)
-        assert torch.equal(rows[0], benign[(benign @ z).abs().argmax()])
+        if t < 3:
+            copied = (benign @ z).abs().argmax()
+        assert torch.equal(rows[0], benign[copied])
+        assert state.get("client") == (None if t < 2 else copied)
 
 
 def test_power_iteration_finds_the_direction_of_most_variance():
@@ -91,6 +103,25 @@ def test_the_same_client_is_copied_in_every_round_after_the_warm_up():
         rows, state = mimic(view(benign, state), warmup=5)
         copied.append(int((benign - rows[0]).norm(dim=1).argmin()))
     assert set(copied[5:]) == {int(clients[:, 0].abs().argmax())}
+
+
+def test_a_client_is_copied_whenever_it_is_in_the_cohort_though_others_stand_out():
+    clients, state, copied = stretched(h=12, along=10.0), {}, []
+    favourite = int(clients[:, 0].abs().argmax())
+    for t in range(30):
+        draws = torch.Generator().manual_seed(t)
+        ids = tuple(torch.randperm(12, generator=draws)[:7].sort().values.tolist())
+        if t < 3:
+            ids = tuple(range(12))
+        benign = clients[list(ids)] + 0.1 * torch.randn(len(ids), 30, generator=draws)
+        loud = t % 2 * (t > 3)
+        benign[-1] *= 1 + 100 * loud  # louder than any, for a round
+        rows, state = mimic(view(benign, state, ids=ids), warmup=3)
+        copied.append((ids[int((benign - rows[0]).norm(dim=1).argmin())], ids, loud))
+    late = copied[3:]
+    assert all(who == favourite for who, ids, _ in late if favourite in ids)
+    assert all(who == ids[-1] for who, ids, loud in late if loud and favourite not in ids)
+    assert len([ids for _, ids, _ in late if favourite in ids]) in range(5, 25)
 
 
 def test_a_finished_warm_up_stays_as_it_is():

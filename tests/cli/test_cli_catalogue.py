@@ -7,10 +7,12 @@ import pytest
 import yaml
 
 import fedsim
+from fedsim import attacks
 from fedsim.cli.catalogue import PLACES, paper
 from fedsim.cli.docstrings import parse
 from fedsim.cli.parameters import parameters, yaml_line
 from fedsim.registry import plugins
+from fedsim.scenario import Scenario
 
 
 def everything():
@@ -54,6 +56,20 @@ def test_the_yaml_line_is_valid(plugin):
     chosen = yaml.safe_load(yaml_line(plugin, plugin.name))
     assert chosen.pop("name") == plugin.name
     plugin.choose(chosen)
+
+
+@pytest.mark.parametrize("name", attacks.names())
+def test_an_attack_s_example_grants_what_it_needs(cli, name):
+    example = cli("describe", name).stdout.rpartition("In a scenario:")[2]
+    adversary = yaml.safe_load(example)["adversary"]
+    tree = {
+        "name": "example",
+        "rounds": 1,
+        "model": {"name": "mlp"},
+        "clients": {"total": 4, "per_round": 4, "training": {"lr": 0.1}},
+        "adversary": {"clients": 1, **adversary},
+    }
+    assert Scenario.model_validate(tree).adversary.attack[0].name == name
 
 
 @ALL

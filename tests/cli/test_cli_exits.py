@@ -11,7 +11,8 @@ from fedsim.cli import main
 from fedsim.errors import DataError, RunError, ScenarioError
 
 COMMANDS = [
-    "run", "resume", "validate", "preview", "list", "describe", "schema", "report", "bench",
+    "run", "resume", "validate", "preview", "list", "describe", "schema", "report",
+    "compare", "bench",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ TREE = {
     "clients": {"total": 4, "per_round": 4, "training": {"lr": 0.1, "batch_size": 8}},
 }
 PATCH = {"name": "patch", "size": 2}
+DBA = {"name": "dba", "size": 1, "gap": 1}
 A3FL = {"name": "a3fl", "size": 2, "position": [0, 0], "steps": 5}
 BACKDOOR = {"name": "backdoor", "target": 0, "fraction": 0.5}
 COLLISION = {"name": "feature_collision", "base": 1, "source": 2, "poisons": 3}
@@ -85,10 +86,15 @@ def test_a_trigger_is_stamped_on_the_first_test_images(source):
 
 
 def test_the_parts_of_a_distributed_trigger_make_the_whole(source):
-    dba = {"name": "dba", "size": 1, "gap": 1}
-    shown = examples(prepared({**BACKDOOR, "trigger": dba}, source))
+    poison = {"name": "distributed_backdoor", "target": 0, "per_batch": 2, "trigger": DBA}
+    shown = examples(prepared(poison, source, clients=4))
     parts = torch.stack([shown[f"part{part}"] for part in range(4)])
     assert torch.equal(parts.amax(dim=0), shown["stamped"])
+
+
+def test_a_trigger_that_nobody_shares_is_not_taken_apart(source):
+    shown = examples(prepared({**BACKDOOR, "trigger": DBA}, source))
+    assert set(shown) == {"clean", "stamped"}
 
 
 def test_a_learned_trigger_is_shown_as_it_was_learned(source):

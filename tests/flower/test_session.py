@@ -127,6 +127,28 @@ def test_a_round_with_too_few_replies_is_drawn_again(tmp_path, monkeypatch):
     assert drawn != first
 
 
+def test_a_repeated_round_leaves_nothing_with_the_adversary(tmp_path, monkeypatch):
+    trigger = {"name": "a3fl", "size": 2, "steps": 2, "unlearn_steps": 1}
+    adversary = {
+        "clients": [1, 2],
+        "knowledge": "benign",
+        "poison": {"name": "backdoor", "target": 3, "fraction": 0.5, "trigger": trigger},
+        "attack": {"name": "mimic"},
+    }
+    clients = {**TREE["clients"], "total": 4}  # all are drawn in every attempt
+    ends = []
+    for failing in (0, 2):
+        monkeypatch.setattr(engine, "Sequential", broken_runner({0, 3}, times=failing))
+        federation = world(
+            tmp_path, clients=clients, server={"min_replies": 3}, adversary=adversary
+        )
+        ends.append(run_rounds(federation, None, lambda *_: None))
+    unbroken, repeated = ends
+    assert int(unbroken.attack[0]["rounds"]) == int(repeated.attack[0]["rounds"]) == 3
+    assert torch.equal(unbroken.pattern, repeated.pattern)
+    assert torch.equal(unbroken.params, repeated.params)
+
+
 @pytest.mark.parametrize(("policy", "attempts"), [("repeat", 4), ("stop", 1)])
 def test_a_round_that_never_gets_enough_replies_ends_the_run(
     tmp_path, monkeypatch, policy, attempts
@@ -189,3 +211,15 @@ def test_deterministic_algorithms_are_asked_for_and_given_back(tmp_path, monkeyp
     run_rounds(federation, None, lambda *_: None)
     assert seen == [True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_is_handed_over_by_reference_is_the_clients_own_and_the_servers_in_the_end():
+    held = torch.tensor([1.0, 2.0])
+    record = model_record(held, torch.zeros(0), by_reference=True)
+    message = order_message(record, Visit(3, 5, True, previous_update=held))
+    visit, params, _ = read_order(message, client=3)
+    params += 1
+    visit.previous_update.zero_()
+    assert held.tolist() == [1.0, 2.0]
+    sent = Reply(3, torch.tensor([0.5, -0.25]), torch.zeros(0), 12, 0.75, 0.01)
+    assert read_reply(reply_message(sent, message), client=3).update is sent.update

@@ -145,7 +145,9 @@ def test_a_damaged_sweep(sweep, text):
 
 def test_a_wrong_cell_is_not_written(tmp_path):
     cell = {"labels": {}, "run": "x", "hash": "y", "status": "done", "error": None}
-    with pytest.raises(ValueError, match="has a status that is none of"):
+    with pytest.raises(
+        InputError, match=r"cells\.0\.status: must be 'finished', 'failed' or 'unfinished'"
+    ):
         write_sweep(tmp_path / "s", name="s", hash="h", scenario={}, cells=[cell])
     assert not (tmp_path / "s").exists()
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 import torch
@@ -192,6 +193,15 @@ def test_a_damaged_checkpoint(unfinished):
             unfinished.load_checkpoint()
 
 
+def test_a_checkpoint_cut_anywhere(unfinished):
+    path = unfinished.path / "checkpoint.pt"
+    data = path.read_bytes()
+    for end in range(len(data)):
+        path.write_bytes(data[:end])
+        with pytest.raises(InputError, match=r"checkpoint\.pt: is not a checkpoint"):
+            unfinished.load_checkpoint()
+
+
 class Evil:
     def __reduce__(self):
         return (os.abort, ())
@@ -240,10 +250,73 @@ def test_a_kill_while_it_finishes_leaves_it_unfinished(unfinished, monkeypatch):
     assert not unfinished.finished
     assert "model.safetensors" in written[0]
     assert "checkpoint.pt" in written[0], "until the summary is there, a resume needs it"
-    assert not any(name.startswith("checkpoint") for name in names(unfinished))
+    assert unfinished.load_checkpoint() is not None
     monkeypatch.setattr(store, "write_json", whole)
     unfinished.finish({"w": torch.ones(1)}, {"name": "x"})
     assert unfinished.finished
+    assert not any(name.startswith("checkpoint") for name in names(unfinished))
+
+
+def test_a_checkpoint_that_a_kill_left_in_a_finished_run_goes(finished):
+    (finished.path / "checkpoint.pt").write_bytes(b"old")
+    finished.tidy()
+    assert "checkpoint.pt" not in names(finished)
+
+
+def test_a_checkpoint_of_an_unfinished_run_stays(unfinished):
+    unfinished.tidy()
+    assert unfinished.load_checkpoint()["round"] == 2
+
+
+def test_a_resumed_run_says_where_it_went_on_otherwise(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.start({}, {"torch": "2.4", "threads": 1})
+    folder.note_move(3, {"torch": "2.4", "threads": 1})
+    assert "moved" not in folder.environment()
+    folder.note_move(5, {"torch": "2.5", "threads": 1})
+    folder.note_move(7, {"torch": "2.5", "threads": 1})
+    folder.note_move(8, {"torch": "2.4", "threads": 1})
+    found = folder.environment()
+    assert (found["torch"], found["threads"]) == ("2.4", 1)
+    assert found["moved"] == [
+        {"after_round": 5, "torch": "2.5"},
+        {"after_round": 8, "torch": "2.4"},
+    ]
+
+
+class Full:
+    """A disk on which nothing can be written any more."""
+
+    def __init__(self, *_, **__):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (lambda folder: folder.append(round_record(3), []), "clients.jsonl"),
+        (lambda folder: folder.truncate(1), "clients.jsonl"),
+        (lambda folder: folder.save_checkpoint({"round": 3}), "clients.jsonl"),
+        (lambda folder: folder.finish({}, {"name": "x"}), "model.safetensors"),
+        (lambda folder: folder.note_move(2, {"torch": "x"}), "environment.json"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_told_and_takes_nothing_away(
+    unfinished, monkeypatch, write, name
+):
+    before = {path.name: path.read_bytes() for path in unfinished.path.iterdir()}
+    with monkeypatch.context() as patch:
+        whole = Path.open
+        patch.setattr(
+            Path, "open", lambda path, mode="r", *a: (Full if mode != "rb" else whole)(path, mode)
+        )
+        with pytest.raises(RunError) as told:
+            write(unfinished)
+    text = str(told.value)
+    assert text.startswith(f"{unfinished.path / name}: cannot be written: No space left on device.")
+    assert text.endswith(f"Go on with: fedsim resume {unfinished.path}")
+    assert "\n" not in text
+    assert {path.name: path.read_bytes() for path in unfinished.path.iterdir()} == before
 
 
 def test_starting_anew_removes_the_old_results(finished):
@@ -328,9 +401,9 @@ def test_unreadable_folders(tmp_path, finished):
         (finished.path / "summary.json").write_text(text)
         with pytest.raises(InputError) as error:
             finished.summary()
-        assert str(error.value).startswith(f"{finished.path / 'summary.json'}: is not ")
+        assert str(error.value).startswith(f"{finished.path / 'summary.json'}: ")
     (finished.path / "scenario.yaml").write_text("a: [")
-    with pytest.raises(InputError, match=r"scenario\.yaml: is not a scenario"):
+    with pytest.raises(InputError, match=r"scenario\.yaml:1:5: scenario: is not valid YAML"):
         finished.scenario()
 
 

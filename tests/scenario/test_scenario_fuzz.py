@@ -1,34 +1,59 @@
-"""Whatever stands in a scenario, it loads or says in one line why not."""
+"""Whatever stands in a scenario, it loads as it says, or one line tells why not, and where.
 
-import copy
+2,000 cases: every scenario of the project, spoilt as a tree, as text and as bytes.
+"""
+
+import re
 import string
+from pathlib import Path
+from typing import Any
 
+import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedsim.cli import main
 from fedsim.errors import ScenarioError
+from fedsim.results.store import to_yaml
 from fedsim.scenario import load
 from fedsim.scenario.yaml12 import read
+from tests.scenario.mutations import (
+    ENCODINGS,
+    as_yaml,
+    junk,
+    paths,
+    spoilt_bytes,
+    spoilt_texts,
+    spoilt_trees,
+)
 from tests.scenario.scenario_texts import FULL, MINIMAL, minimal
 
+FOLDER = Path(__file__).parents[2] / "scenarios"
+REAL = [path.read_text() for path in sorted(FOLDER.rglob("*.yaml"))]
 FULL_TREE = {**read(FULL)[0], "matrix": {"seed": [0, 1], "server.aggregator": [{"name": "mean"}]}}
-WORDS = ["name", "lr", "server", "mean", "each", "rounds", "auto", "digits", "x", "", "a.b", "0"]
-scalars = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-3, 200),
-    st.floats(),
-    st.sampled_from(WORDS),
-    st.text(max_size=5),
-)
-junk = st.recursive(
-    scalars,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(WORDS) | st.integers(0, 3), inner, max_size=3)
-    ),
-    max_leaves=4,
-)
+
+texts = st.sampled_from([*REAL, MINIMAL, FULL])
+trees = texts.map(lambda text: read(text)[0]) | st.just(FULL_TREE)
+contents = texts.map(str.encode)
+
+
+def holds(resolved: Any, said: Any) -> bool:
+    """Whether the resolved scenario says whatever the user said; defaults only add to it."""
+    match said:
+        case dict() if isinstance(resolved, dict):
+            every = said.items()
+            return all(item is None or holds(resolved.get(key), item) for key, item in every)
+        case dict() if isinstance(resolved, list):  # one attack, a list of one
+            return len(resolved) == 1 and holds(resolved[0], said)
+        case list():
+            pairs = zip(resolved, said, strict=False)
+            return len(resolved) == len(said) and all(holds(*pair) for pair in pairs)
+        case bool():
+            return resolved is said
+        case str() if ".py:" in said:
+            return str(resolved).endswith(Path(said).name)
+    return bool(resolved == said) and type(resolved) is not bool
 
 
 def loads_or_says_why(source, overrides=()):
@@ -40,69 +65,53 @@ def loads_or_says_why(source, overrides=()):
     assert bool(line) != bool(cells)
     assert line.isprintable()
     assert len(line) < 1000
-    for cell in cells[:3]:
+    if line and isinstance(source, Path) and not overrides:
+        assert re.match(rf"{source}:\d+:\d+: \S.*: \S", line), line
+    for cell in cells[:2]:
+        assert holds(cell.scenario.resolved(), cell.source.tree)
         assert load(cell.scenario)[0].scenario == cell.scenario
+        again = load(read(to_yaml(cell.scenario.resolved()))[0])[0].scenario
+        assert again == cell.scenario
+        assert again.hash8 == cell.scenario.hash8
 
 
-def paths(tree, here=()):
-    yield here
-    items = list(enumerate(tree)) if isinstance(tree, list) else []
-    for key, value in tree.items() if isinstance(tree, dict) else items:
-        yield from paths(value, (*here, key))
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz") / "fuzz.yaml"
 
 
-def mutate(tree, path, key, value, kind):
-    """The tree with the value at `path` replaced, removed, renamed or given a sibling."""
-    tree = copy.deepcopy(tree)
-    node = tree
-    for part in path[:-1]:
-        node = node[part]
-    last = path[-1]
-    if kind == "replace" or isinstance(node, list):
-        node[last] = value
-    elif kind == "add":
-        node[key] = value
-    else:
-        old = node.pop(last)
-        if kind == "rename":
-            node[key] = old
-    return tree
+@pytest.mark.parametrize("text", [*REAL, MINIMAL, FULL])
+def test_what_is_spoilt_was_good(file, text):
+    """Else the mutations would only ever find what is wrong already."""
+    file.write_text(text)
+    loads_or_says_why(file)
+    assert load(file)
 
 
-KINDS = st.sampled_from(["replace", "add", "remove", "rename"])
-keys = st.sampled_from(WORDS) | st.text(max_size=3) | st.integers(0, 3)
-
-
-@settings(max_examples=250)
-@given(st.data())
-def test_mutated_mappings(data):
-    tree = data.draw(st.sampled_from([FULL_TREE, minimal(adversary={"fraction": 0.1})]))
-    for _ in range(data.draw(st.integers(1, 3))):
-        path = data.draw(st.sampled_from([path for path in paths(tree) if path]))
-        tree = mutate(tree, path, data.draw(keys), data.draw(junk), data.draw(KINDS))
-        if not any(paths(tree)):
-            break
+@settings(max_examples=500)
+@given(tree=spoilt_trees(trees))
+def test_spoilt_mappings(tree):
     loads_or_says_why(tree)
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(data=st.data())
-def test_mutated_texts(data, tmp_path_factory):
-    text = data.draw(st.sampled_from([MINIMAL, MINIMAL + "server: {lr: {1: 1.0}}\n"]))
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(text)))
-        new = data.draw(st.sampled_from([*"\t\n\0:-[]{}&*!|>%@`'\"#,? 19e.~\x85\u2028\ud800"]))
-        cut = data.draw(st.integers(0, 3))
-        text = text[:at] + new + text[at + cut :]
-    file = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+def test_spoilt_trees_in_files(data, file):
+    text = data.draw(as_yaml(data.draw(spoilt_trees(trees))))
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     loads_or_says_why(file)
 
 
-@settings(max_examples=100)
-@given(st.binary(max_size=60))
-def test_any_bytes(tmp_path_factory, content):
-    file = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+@settings(max_examples=500)
+@given(content=spoilt_texts(texts))
+def test_spoilt_texts(content, file):
+    file.write_bytes(content)
+    loads_or_says_why(file)
+
+
+@settings(max_examples=250)
+@given(content=spoilt_bytes(contents) | st.binary(max_size=60))
+def test_spoilt_bytes(content, file):
     file.write_bytes(content)
     loads_or_says_why(file)
 
@@ -116,6 +125,63 @@ def test_any_override(keys, value):
     loads_or_says_why(FULL_TREE, [f"{key}={value}" for key in keys] or [value])
 
 
+@settings(max_examples=50)
 @given(junk)
 def test_any_server(value):
     loads_or_says_why(minimal(server=value))
+
+
+def bomb(depth):
+    """Nine times nine times nine …: a few lines that would be 9^depth values."""
+    lines = [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, depth)]
+    return "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *lines])
+
+
+HOSTILE = {
+    "a bomb of aliases": bomb(20),
+    "a bomb after a scenario": MINIMAL + bomb(9),
+    "an alias to itself": MINIMAL + "server: &s {aggregator: *s}",
+    "ten thousand lists": MINIMAL + "seed: " + "[" * 10_000 + "]" * 10_000,
+    "ten thousand mappings": MINIMAL + "seed: " + "{a: " * 10_000 + "}" * 10_000,
+    "a thousand levels of indentation": "".join(" " * k + "a:\n" for k in range(1_000)),
+    "ten thousand dashes": "- " * 10_000 + "x",
+    "ten megabytes": MINIMAL + "#" * 10_000_000,
+    "ten megabytes of keys": "".join(f"key{k}: {k}\n" for k in range(700_000)),
+    "a line of nine hundred thousand": MINIMAL + "seed: " + "9" * 900_000,
+    "an open quote": MINIMAL + 'seed: "' + "\\n" * 100_000,
+    "a key too long": MINIMAL + '"' + "k" * 3_000 + '": 1',
+    "thousands of unknown keys": MINIMAL + "".join(f"k{k}: 1\n" for k in range(2_000)),
+    "thousands of attackers, the last twice": MINIMAL.replace("100", "9000")
+    + f"adversary: {{clients: {[*range(8_000), 7_999]}}}",
+    "cells without end": MINIMAL + f"matrix: {{seed: {[*range(200)]}, rounds: {[*range(1, 200)]}}}",
+    "large cells without end": MINIMAL.replace("60", "9000")
+    + f"adversary: {{clients: 1, schedule: {{rounds: {[*range(1, 3_000)]}}}}}\n"
+    + f"matrix: {{seed: {[*range(1_000)]}}}",
+    "a device": "!!python/object/apply:os.system [exit 1]",
+    **{f"in {form}": MINIMAL.replace("name: a", "name: é").encode(form) for form in ENCODINGS},
+}
+del HOSTILE["in utf-8-sig"]  # is UTF-8
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_what_would_exhaust_a_reader_is_one_line_and_exit_2(content, tmp_path):
+    file = tmp_path / "hostile.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    loads_or_says_why(file)
+    for command in ("validate", "run"):
+        done = CliRunner().invoke(main, [command, str(file)])
+        assert done.exit_code == 2
+        assert re.fullmatch(rf"{file}:\d+:\d+: \S.*\n", done.stderr)
+
+
+@settings(max_examples=30)
+@given(content=spoilt_texts(texts))
+def test_the_command_says_what_the_loader_says(content, file):
+    file.write_bytes(content)
+    try:
+        load(file)
+        expected = 0, ""
+    except ScenarioError as error:
+        expected = 2, f"{error}\n"
+    done = CliRunner().invoke(main, ["validate", str(file)])
+    assert (done.exit_code, done.stderr) == expected

@@ -160,6 +160,12 @@ def test_weights_are_where_the_model_starts(tmp_path):
         assert torch.equal(a, b)
 
 
+def learned(trigger, **changes):
+    """An adversary whose trigger would first be learned in the last round."""
+    poison = {**BACKDOOR, "trigger": trigger, **changes}
+    return {"adversary": {"clients": 1, "schedule": {"first": TREE["rounds"]}, "poison": poison}}
+
+
 @pytest.mark.parametrize(
     ("changes", "where", "what"),
     [
@@ -185,6 +191,17 @@ def test_weights_are_where_the_model_starts(tmp_path):
             {"adversary": {"clients": 1, "poison": {**BACKDOOR, "target": 10}}},
             "adversary.poison",
             "10",
+        ),
+        (learned({"name": "trojan", "neurons": 999}), "adversary.poison", "999"),
+        (
+            {**learned({"name": "trojan"}), "model": {"name": "mlp", "hidden": []}},
+            "adversary.poison",
+            "needs a layer before the last",
+        ),
+        (
+            learned({"name": "a3fl"}, mode="all_to_all", target=None),
+            "adversary.poison",
+            "a3fl: needs a poison with a target",
         ),
     ],
 )

@@ -212,6 +212,7 @@ def test_the_adversary_sees_what_its_knowledge_grants(knowledge):
     torch.testing.assert_close(view.own, torch.full_like(view.own, 2.0))
     assert (view.benign is None) == (knowledge == "own")
     assert (view.aggregate is None) == (knowledge != "defense")
+    assert view.benign_ids == (None if knowledge == "own" else (0, 3))
     if view.benign is not None:
         torch.testing.assert_close(view.benign[:, 0], torch.tensor([1.0, 6.0]))
     if view.aggregate is not None:
@@ -266,3 +267,12 @@ def test_an_attack_that_returns_other_rows_ends_the_run(tmp_path):
     model, state = start(world)
     with pytest.raises(RunError, match=r"round 1: adversary\.attack raised .* must return rows"):
         craft(world, model, state, cohort({2}), replies(1.0, 1.0, 1.0, state=state))
+
+
+def test_a_malicious_majority_sends_its_own_rows_where_the_attack_has_no_answer():
+    world = federation(adversary={"clients": [0, 1], "attack": {"name": "little_is_enough"}})
+    model, state = start(world)
+    rows = replies(1.0, 2.0, 3.0, state=state)
+    both = Cohort(1, (0, 1, 2), frozenset({0, 1}), frozenset({0, 1}))
+    sent, _ = craft(world, model, state, both, rows)
+    assert all(torch.equal(s.update, row.update) for s, row in zip(sent, rows, strict=True))
