@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from fedsim import models
 from fedsim.seeding import generator
-from fedsim.simulation.training import Plan, Restraint, train_local
+from fedsim.simulation.training import SGD, Plan, Restraint, train_local
 from fedsim.types import Split
 
 
@@ -20,6 +21,12 @@ def _model() -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+
+
+def _lenet5() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return models.build("lenet5")((1, 28, 28), 10)
 
 
 def _reference(model, data, *, lr_of_epoch, epochs, batch_size, momentum, decay, seed):
@@ -139,3 +146,29 @@ def test_the_global_generator_is_not_touched():
     before = torch.random.get_rng_state()
     train_local(_model(), _data(6), Plan(lr=0.1), generator(1, "x"))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_the_steps_are_torchs_own_bit_for_bit(momentum, decay):
+    ours, theirs = (_lenet5() for _ in range(2))
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=1, momentum=momentum, weight_decay=decay)
+    sgd = SGD(ours, momentum, decay)
+    for seed, lr in enumerate((0.1, 0.1, 0.01)):
+        images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
+        for model in (ours, theirs):
+            model.zero_grad()
+            model(images).square().sum().backward()
+        sgd.step(lr)
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_parameter_without_a_gradient_stays():
+    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(2, 1))
+    model[0](torch.ones(1, 2)).sum().backward()
+    before = model[1].weight.clone()
+    SGD(model, 0.9, 0.1).step(1.0)
+    assert torch.equal(model[1].weight, before)
