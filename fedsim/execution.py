@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedsim.errors import InputError, UnplacedError
-from fedsim.flower import run_rounds
+from fedsim.flower import RunnerOf, run_rounds
 from fedsim.flower.client_app import torch_threads
 from fedsim.gallery import write_examples
 from fedsim.progress import Progress, Silence
@@ -46,6 +46,8 @@ class Settings:
     force: bool = False
     wait: bool = False
     """Whether to wait for another process that is running the same."""
+    runner_of: RunnerOf | None = None
+    """Where clients train, if not where the scenario's engine says."""
 
 
 @dataclass
@@ -80,7 +82,9 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
                 checkpoint = None if settings.force else folder.load_checkpoint()
                 done = checkpoint["round"] if checkpoint else 0
                 progress.cell_started(index, count, cell.labels, scenario.rounds, done)
-                summary = _finish(federation, folder, checkpoint, twin, progress)
+                summary = _finish(
+                    federation, folder, checkpoint, twin, progress, settings.runner_of
+                )
                 progress.cell_finished(index, summary, False)
                 return Run(folder.path)
     folder.tidy()
@@ -148,6 +152,7 @@ def _finish(
     checkpoint: dict[str, Any] | None,
     twin: Mapping[str, Any] | None,
     progress: Progress,
+    runner_of: RunnerOf | None,
 ) -> dict[str, Any]:
     """Run the rounds that are missing, write them down, and close the folder with a summary."""
     scenario = federation.scenario
@@ -178,7 +183,7 @@ def _finish(
         if state is None:
             write_examples(federation, folder.path)
         log.info("from round %d of %d", state.round if state else 0, scenario.rounds)
-        last = run_rounds(federation, state, on_round)
+        last = run_rounds(federation, state, on_round, runner_of)
         tally.seconds = time.perf_counter() - started
         log.info("finished after %.1f s", tally.seconds)
         write_examples(federation, folder.path, last)

@@ -23,7 +23,14 @@ def generator(seed: int, purpose: str, *keys: int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, purpose: str, *keys: int) -> Iterator[None]:
-    """Seed torch's global generator inside the block, for module initialisers; restore it after."""
+    """Seed torch's global generator inside the block, for module initialisers; restore it after.
+
+    `torch.manual_seed` keeps the call stack for every kind of device that is not in use; here, a
+    few times a visit, that would take longer than the training of a small model.
+    """
+    number = derive(seed, purpose, *keys)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, purpose, *keys))
+        torch.default_generator.manual_seed(number)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(number)
         yield

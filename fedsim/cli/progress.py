@@ -126,11 +126,15 @@ class ConsoleProgress:
 
 
 class LogLines(logging.Handler):
-    """Tells what fedsim logs as messages of a run, a traceback only if asked for."""
+    """Tells fedsim's warnings, and what it starts up, as messages of a run; all with `debug`."""
 
     def __init__(self, progress: Progress, *, debug: bool) -> None:
-        super().__init__(logging.DEBUG if debug else logging.WARNING)
+        super().__init__()
         self.progress, self.debug = progress, debug
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to tell `record`. Starting up takes a while, and looks like a run that hangs."""
+        return self.debug or record.levelno >= logging.WARNING or record.name == "fedsim.start"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell `record` in a line."""

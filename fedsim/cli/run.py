@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -116,9 +117,9 @@ def resume(run: Path) -> None:
     from fedsim.results import Sweep
 
     source: Path | dict[str, object] = run / "scenario.yaml"
-    if (run / "sweep.json").is_file():
+    if os.path.isfile(run / "sweep.json"):
         source = Sweep(run).scenario
-    elif not (run / "scenario.yaml").is_file():
+    elif not os.path.isfile(run / "scenario.yaml"):
         raise InputError(f"{run}: not the folder of a run: it has no scenario.yaml.")
     else:
         _refuse_another(run)

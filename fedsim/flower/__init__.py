@@ -1,5 +1,5 @@
 """The only importer of Flower and Ray: the apps, the Strategy, the Grid and what runs behind it."""
 
-from fedsim.flower.engine import run_rounds
+from fedsim.flower.engine import RunnerOf, run_rounds
 
-__all__ = ["run_rounds"]
+__all__ = ["RunnerOf", "run_rounds"]

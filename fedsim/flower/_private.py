@@ -19,7 +19,12 @@ RUN_ID = 1
 
 
 def identify_process() -> None:
-    """Let this process make messages, as Flower's own engines do when they start one."""
+    """Let this process make messages, unless Flower itself has started it and told it its name."""
+    try:
+        _ = TaskIdentity.run_id
+        return
+    except (AttributeError, RuntimeError):
+        pass
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN_ID, 1, 1
 
 

@@ -26,11 +26,22 @@ log = logging.getLogger("fedsim")
 OnRound = Callable[[State, RoundRecord], None]
 """Called after every round (and for round 0) with the state to resume from."""
 
+RunnerOf = Callable[[Federation], Runner]
+
 MAX_REPEATS = 3
 
 
-def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -> State:
-    """Run every round after `state` (None: from the beginning) and return the last state."""
+def run_rounds(
+    federation: Federation,
+    state: State | None,
+    on_round: OnRound,
+    runner_of: RunnerOf | None = None,
+) -> State:
+    """Run every round after `state` (None: from the beginning) and return the last state.
+
+    Args:
+        runner_of: where clients train, if not where the scenario's engine says.
+    """
     logging.getLogger("flwr").setLevel(logging.WARNING)
     identify_process()
     set_exactness(federation.scenario)
@@ -41,7 +52,7 @@ def run_rounds(federation: Federation, state: State | None, on_round: OnRound) -
             on_round(session.state, initial_record(federation, model, session.state))
     if session.state.round >= federation.scenario.rounds:
         return session.state
-    runner = make_runner(federation)
+    runner = (runner_of or make_runner)(federation)
     session.by_reference = runner.by_reference
     try:
         total = federation.scenario.clients.total

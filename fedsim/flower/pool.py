@@ -1,5 +1,6 @@
 """A round's clients shared out among workers that may be slow, or die."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from fedsim.flower._private import set_message_id
 from fedsim.flower.messages import LOST, TOO_LATE
 from fedsim.flower.runners import error_reply
 
+log = logging.getLogger("fedsim.start")
+
 GRACE = 0.5
 """Seconds beyond its time after which a client's worker is ended: the client's own clock is the
 judge, and this one also counts the way to the client and back."""
@@ -23,6 +26,10 @@ MAX_TRIES = 2
 
 MAX_STILLBORN = 3
 """How many workers may die in a row before they are ready."""
+
+
+SLOW_START = 10.0
+"""Seconds after which it is told that workers are missing; then twice, four times as many …"""
 
 
 class News(Enum):
@@ -59,6 +66,12 @@ W = TypeVar("W", bound=Worker)
 
 class Crew(Protocol[W]):
     """A kind of workers."""
+
+    name: str
+    """What they are called, in the plural."""
+
+    def shortage(self) -> str:
+        """What there may be too little of for all workers to start, or nothing."""
 
     def share(self, model: ArrayRecord) -> Any:
         """The global model of a round as `Worker.learn` takes it, put where all find it."""
@@ -105,6 +118,9 @@ class Pool(Generic[W]):
         self._model: Any = None
         self._stillborn = 0
         self._posts: list[Post[W]] = []
+        self._short_since, self._tell_after = time.monotonic(), SLOW_START
+        self._is_starting = True
+        log.info("starting %d %s", size, crew.name)
         try:
             self._posts += [Post(crew.hire()) for _ in range(size)]
         except BaseException:
@@ -125,6 +141,7 @@ class Pool(Generic[W]):
             for event in self._crew.wait([post.worker for post in self._posts], self._patience()):
                 replies += self._hear(event)
             replies += self._end_overdue()
+            self._tell_of_start()
         return [reply for reply in replies if reply is not None]
 
     def close(self) -> None:
@@ -165,7 +182,22 @@ class Pool(Generic[W]):
             return []
         return [error_reply(job.message, LOST, "its worker died, and another one on it")]
 
+    def _tell_of_start(self) -> None:
+        """Say when all workers are ready for the first time, and where some keep us waiting."""
+        ready, size, name = sum(p.ready for p in self._posts), len(self._posts), self._crew.name
+        waited = time.monotonic() - self._short_since
+        if ready == size:
+            if self._is_starting:
+                log.info("%d %s ready after %.1f s", size, name, waited)
+            self._is_starting, self._tell_after = False, SLOW_START
+        elif waited >= self._tell_after:
+            text = "%d of %d %s are ready after %.0f s%s"
+            log.warning(text, ready, size, name, waited, self._crew.shortage())
+            self._is_starting, self._tell_after = True, 2 * self._tell_after
+
     def _replace(self, post: Post[W]) -> None:
+        if all(other.ready for other in self._posts):
+            self._short_since = time.monotonic()
         self._stillborn += not post.ready
         if self._stillborn >= MAX_STILLBORN:
             raise RunError(f"{self._stillborn} workers in a row died before they were ready")
@@ -174,11 +206,13 @@ class Pool(Generic[W]):
         post.worker.learn(self._model)
 
     def _patience(self) -> float | None:
-        """Seconds until the first client is overdue."""
-        if self._limit is None:
-            return None
-        started = [post.since for post in self._posts if post.ready and post.job]
-        return max(0.0, min(started) + self._limit + GRACE - time.monotonic()) if started else None
+        """Seconds until the first client is overdue, or a missing worker is to be told of."""
+        ends = []
+        if self._limit is not None:
+            ends = [p.since + self._limit + GRACE for p in self._posts if p.ready and p.job]
+        if not all(post.ready for post in self._posts):
+            ends.append(self._short_since + self._tell_after)
+        return max(0.0, min(ends) - time.monotonic()) if ends else None
 
     def _end_overdue(self) -> list[Message | None]:
         if self._limit is None:

@@ -17,6 +17,8 @@ from fedsim.spawning import Spawned
 class Processes:
     """A crew of worker processes, which share the memory of the federation's tensors."""
 
+    name = "worker processes"
+
     def __init__(self, federation: Federation) -> None:
         self._shipment = Shipment(federation)
 
@@ -32,6 +34,10 @@ class Processes:
         """Read every pipe that has something, or waits at its end."""
         heard = connection.wait([worker.pipe for worker in workers], seconds)
         return [worker.hear() for worker in workers if worker.pipe in heard]
+
+    def shortage(self) -> str:
+        """Nothing: processes start everywhere."""
+        return ""
 
     def close(self) -> None:
         """Let go of the shared memory."""

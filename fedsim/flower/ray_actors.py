@@ -1,8 +1,12 @@
 """Workers that are Ray actors, on this machine or on a cluster."""
 
+import logging
 import math
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,8 @@ from fedsim.flower.shipping import Shipment, unpack
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation
 
+log = logging.getLogger("fedsim.start")
+
 
 class RayActors:
     """A crew of actors with a CPU and GPU share each.
@@ -23,6 +29,8 @@ class RayActors:
     this process has started already, else the cluster at `engine.address`, else starts a private
     one, which it also stops.
     """
+
+    name = "Ray workers"
 
     def __init__(self, federation: Federation, workers: int) -> None:
         self._ray = _import_ray()
@@ -48,6 +56,12 @@ class RayActors:
         self._ray.wait(calls, timeout=seconds)
         done, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
         return [worker.hear() for worker in workers if worker.call in done]
+
+    def shortage(self) -> str:
+        """The CPUs and GPUs that nobody has taken, as ` (free: …)`."""
+        free = self._ray.available_resources()
+        counts = ", ".join(f"{free.get(kind, 0.0):g} {kind}" for kind in ("CPU", "GPU"))
+        return f" (free in the cluster: {counts})"
 
     def close(self) -> None:
         """Stop Ray if it was started here."""
@@ -125,16 +139,34 @@ def _connect(ray: Any, scenario: Scenario, workers: int) -> bool:
     """Join or start Ray; True if this call started it."""
     if ray.is_initialized():
         return False
+    with _own_signals():
+        _init(ray, scenario, workers)
+    return True
+
+
+def _init(ray: Any, scenario: Scenario, workers: int) -> None:
     engine = scenario.engine
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     if engine.address is not None:
+        log.info("joining Ray at %s", engine.address)
         _refuse_deaf(engine.address)
         try:
             ray.init(address=engine.address, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
             raise RunError(f"engine.address: no Ray cluster at {engine.address}") from error
     else:
+        log.info("starting Ray")
         # "local" keeps Ray from joining whatever cluster the machine last saw.
         cpus = max(1, math.ceil(workers * engine.num_cpus))
         ray.init(address="local", num_cpus=cpus, **quiet)
-    return True
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our own answer to SIGTERM: Ray puts one of its own in its place, which aborts."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, ours)

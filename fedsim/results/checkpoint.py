@@ -1,11 +1,15 @@
 """A checkpoint as bytes: tensors and plain values, and nothing that could run when it is read."""
 
+import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from fedsim.errors import RunError
+
+DIGEST = 32
+"""Bytes of the SHA-256 at the end: torch itself reads changed numbers without a word."""
 
 
 def pack(checkpoint: Mapping[str, Any]) -> bytes:
@@ -14,13 +18,21 @@ def pack(checkpoint: Mapping[str, Any]) -> bytes:
 
     buffer = io.BytesIO()
     torch.save(_storable(dict(checkpoint), "checkpoint"), buffer)
-    return buffer.getvalue()
+    return sealed(buffer.getvalue())
+
+
+def sealed(data: bytes) -> bytes:
+    """`data` with their SHA-256 behind them."""
+    return data + hashlib.sha256(data).digest()
 
 
 def unpack(data: bytes) -> dict[str, Any] | None:
-    """The checkpoint in `data`, its tensors on the CPU; None if `data` are cut off or no such."""
+    """The checkpoint in `data`, its tensors on the CPU; None if they are cut off or changed."""
     import torch
 
+    if sealed(data[:-DIGEST]) != data:
+        return None
+    data = data[:-DIGEST]
     try:
         checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception:  # torch raises half a dozen types for damaged bytes

@@ -1,5 +1,6 @@
 """Finished runs and sweeps, read from their folders, pleasant in a notebook."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -157,11 +158,11 @@ class Sweep:
 def load(folder: Path | str) -> Run | Sweep:
     """The finished run, or the sweep, in `folder`; InputError if it is neither."""
     path = Path(folder)
-    if (path / "sweep.json").is_file():
+    if os.path.isfile(path / "sweep.json"):  # False for a name too long for the system, too
         sweep = Sweep(path)
         _ = sweep.record
         return sweep
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"{path}: there is no such folder.")
     if not RunFolder(path).exists:
         lacks = "it has neither scenario.yaml nor sweep.json"

@@ -138,7 +138,8 @@ def _faults(scenario: "Scenario") -> Iterator[Problem]:
             if round > end:
                 yield ("faults", k, "rounds", j), f"must be at most rounds, {end}; got {round}."
         for key, name in (("count", "forged_count"), ("seconds", "slow")):
-            if key in fault.model_fields_set and fault.name != name:
+            is_set = getattr(fault, key) != type(fault).model_fields[key].default
+            if is_set and fault.name != name:
                 yield ("faults", k, key), f"belongs to '{name}', not to '{fault.name}'."
 
 

@@ -152,15 +152,23 @@ def _copy_of_rule(
     """The server's rule for the adversary: neither moves nor foresees the server's draws.
 
     It takes the benign rows first, then the adversary's own, or the benign rows alone, and knows
-    whose they are; rows of another number are those of clients that it has never seen.
+    whose they are; rows of another number are those of clients that it has never seen. It holds
+    nothing of the server's own, whoever looks into it: no generator, data, state or model.
     """
     rule = pipeline(federation.scenario)
-    view = server_view(federation, model, state, cohort, usable)
+    seed, total = federation.scenario.seed, federation.scenario.clients.total
+    apart = replace(state, buffers=state.buffers.clone())
+    view = server_view(federation, copy.deepcopy(model), apart, cohort, usable)
+    view = replace(
+        view,
+        generator=generator(seed, "attack-copy", cohort.round),
+        root=copy.deepcopy(view.root),
+    )
     benign = [k for k, reply in enumerate(usable) if reply.client not in cohort.acting]
     own = [k for k, reply in enumerate(usable) if reply.client in cohort.acting]
 
     def aggregate(updates: Tensor) -> Tensor:
-        draws = generator(federation.scenario.seed, "attack-copy", cohort.round)
+        draws = generator(seed, "attack-copy", view.round)
         given = replace(
             view, generator=draws, params=view.params.clone(), state=copy.deepcopy(view.state)
         )
@@ -174,7 +182,7 @@ def _copy_of_rule(
                     num_examples=view.num_examples[ranks],
                 )
                 return rule(updates[order.to(updates.device)], seen).update
-        strangers = range(federation.scenario.clients.total, 2**62)
+        strangers = range(total, 2**62)
         seen = replace(
             given,
             client_ids=tuple(strangers[: len(updates)]),

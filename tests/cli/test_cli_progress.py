@@ -128,6 +128,19 @@ def test_the_log_is_told_in_lines(clock, capsys):
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
+def test_what_starts_up_is_told_and_other_facts_are_not(clock, capsys, monkeypatch):
+    log = logging.getLogger("fedsim")
+    told = LogLines(ConsoleProgress(clock=clock), debug=False)
+    monkeypatch.setattr(log, "handlers", [told])
+    before = log.level
+    log.setLevel(logging.INFO)  # as within a run
+    log.info("from round 0 of 3")
+    logging.getLogger("fedsim.start").info("starting Ray")
+    log.warning("round 1 is repeated")
+    log.setLevel(before)
+    assert capsys.readouterr().err == "starting Ray\nround 1 is repeated\n"
+
+
 @pytest.mark.parametrize("variable", [("CI", "true"), ("TERM", "dumb")])
 def test_a_ci_and_a_dumb_terminal_get_lines(monkeypatch, variable):
     from fedsim.cli.progress import is_live

@@ -154,7 +154,7 @@ def test_resume_of_a_sweep_takes_its_scenario(cli, calls, tmp_path):
     sweep = tmp_path / "a-sweep-12345678"
     sweep.mkdir()
     scenario = {"name": "a", "matrix": {"seed": [0, 1]}}
-    (sweep / "sweep.json").write_text(json.dumps({"scenario": scenario, "cells": []}))
+    (sweep / "sweep.json").write_text(json.dumps({"name": "a", "scenario": scenario, "cells": []}))
     cli("resume", sweep)
     assert calls[0][0] == scenario
 

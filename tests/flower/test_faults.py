@@ -156,6 +156,12 @@ def test_a_fault_that_cannot_happen_is_refused(fault, told):
         load({**TREE, "faults": [fault]})
 
 
+def test_the_scenario_of_a_run_folder_can_be_read_again():
+    scenario = load({**TREE, "faults": ALL})[0].scenario
+    again = load(scenario.resolved())[0].scenario
+    assert (again, again.hash8) == (scenario, scenario.hash8)
+
+
 def test_the_twin_has_the_same_faults():
     scenario = Scenario.model_validate({**TREE, "adversary": {"clients": 1}, "faults": ALL})
     assert scenario.twin().faults == scenario.faults

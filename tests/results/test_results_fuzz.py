@@ -163,4 +163,15 @@ def test_a_spoilt_run_is_resumed_to_the_same_end_or_refused(data, folders, place
     finished, unfinished = folders
     folder = data.draw(spoilt(unfinished, place, [*TEXT, *BINARY]))
     if called("resume", folder) == 0:
-        assert fedsim.load(folder).summary["accuracy"] == fedsim.load(finished).summary["accuracy"]
+        ends = [fedsim.load(one).summary["parameters_sha256"] for one in (folder, finished)]
+        assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("command", ["report", "resume", "compare"])
+@pytest.mark.parametrize("name", ["empty", "loop", "file", "nowhere", "x" * 300, "a/" * 3000])
+def test_a_folder_that_is_none(tmp_path, command, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    folders = [tmp_path / name] * (2 if command == "compare" else 1)
+    assert called(command, *folders) == 2

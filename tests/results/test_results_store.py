@@ -11,6 +11,7 @@ import yaml
 
 from fedsim.errors import InputError, RunError
 from fedsim.results import RunFolder
+from fedsim.results.checkpoint import sealed
 from fedsim.results.store import to_yaml
 from fedsim.tensors import state_sha256
 from tests.results.result_records import SCENARIO, client_record, round_record, write_run
@@ -209,12 +210,21 @@ class Evil:
 
 def test_a_checkpoint_runs_no_code(unfinished):
     path = unfinished.path / "checkpoint.pt"
-    torch.save({"round": Evil()}, path)
-    with pytest.raises(InputError, match="is not a checkpoint"):
-        unfinished.load_checkpoint()
-    torch.save([1], path)
-    with pytest.raises(InputError, match="is not a checkpoint"):
-        unfinished.load_checkpoint()
+    for held in ({"round": Evil()}, [1]):
+        torch.save(held, path)
+        path.write_bytes(sealed(path.read_bytes()))
+        with pytest.raises(InputError, match="is not a checkpoint"):
+            unfinished.load_checkpoint()
+
+
+def test_a_checkpoint_changed_anywhere(unfinished):
+    """A number changed on the disk would go on to another end, and nothing would say so."""
+    path = unfinished.path / "checkpoint.pt"
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(InputError, match="is not a checkpoint"):
+            unfinished.load_checkpoint()
 
 
 class Killed(BaseException):
