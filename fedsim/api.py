@@ -9,7 +9,7 @@ from typing import Any
 
 from fedsim.datasets import default_source
 from fedsim.errors import FedsimError, RunError
-from fedsim.execution import Settings, folder_of, play, prepare_cell, refuse_unfinished, twin_of
+from fedsim.execution import Settings, folder_of, play, refuse_unfinished, twin_of
 from fedsim.jobs import DIED, Jobs
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
@@ -20,6 +20,7 @@ from fedsim.results.store import unwritable
 from fedsim.scenario import Cell, Scenario, document, sweep_hash
 from fedsim.scenario import load as load_scenario
 from fedsim.scenario.overrides import Overrides, override
+from fedsim.simulation import prepare_cell
 
 __all__ = ["Outcome", "execute", "load", "preview", "run", "sweep"]
 

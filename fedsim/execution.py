@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedsim.errors import InputError, UnplacedError
+from fedsim.errors import InputError
 from fedsim.flower import RunnerOf, run_rounds
 from fedsim.flower.client_app import torch_threads
 from fedsim.gallery import write_examples
@@ -24,7 +24,7 @@ from fedsim.simulation import (
     RoundRecord,
     State,
     last_attack_round,
-    prepare,
+    prepare_cell,
 )
 from fedsim.simulation.certification import certified
 from fedsim.simulation.evaluation import per_class
@@ -101,14 +101,6 @@ def refuse_unfinished(folder: RunFolder, settings: Settings) -> None:
             f"{folder.path}: holds an unfinished run. "
             "Go on with it: --resume. Run it anew: --force."
         )
-
-
-def prepare_cell(cell: Cell, source: DataSource) -> Federation:
-    """The federation of `cell`; what does not fit the data is told at its place in the file."""
-    try:
-        return prepare(cell.scenario, source)
-    except UnplacedError as problem:
-        raise cell.error(problem.where, problem.text) from problem
 
 
 def play_twin(

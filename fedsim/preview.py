@@ -9,14 +9,13 @@ from torch import Tensor
 
 from fedsim.datasets import default_source
 from fedsim.errors import InputError
-from fedsim.execution import prepare_cell
 from fedsim.flower.engine import num_workers
 from fedsim.gallery import changed_rows, examples
 from fedsim.privacy import spent
 from fedsim.reporting.preview import preview_html
 from fedsim.scenario import Cell, Scenario
 from fedsim.seeding import generator
-from fedsim.simulation import Federation, Visit, attackers, pool
+from fedsim.simulation import Federation, Visit, attackers, pool, prepare_cell
 from fedsim.simulation.client import honest_plan, malicious_plan, poisoned_data
 from fedsim.simulation.evaluation import evaluate
 from fedsim.simulation.network import network_of

@@ -32,8 +32,8 @@ def validate(scenarios: tuple[Path, ...]) -> None:
 def _check(path: Path) -> int:
     """The number of cells of a scenario that can run; raises what is wrong with the first bad."""
     from fedsim.datasets import default_source
-    from fedsim.execution import prepare_cell
     from fedsim.scenario import load
+    from fedsim.simulation import prepare_cell
 
     cells = load(path)
     for cell in cells:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fedsim.errors import DataError, UnplacedError
 from fedsim.registry import Choice
-from fedsim.scenario import Scenario
+from fedsim.scenario import Cell, Scenario
 from fedsim.seeding import generator, seeded
 from fedsim.simulation.network import check_trigger, network_of, poison_arguments
 from fedsim.simulation.roles import pool
@@ -95,6 +95,14 @@ def prepare(scenario: Scenario, source: DataSource) -> Federation:
     )
     _try_out(federation)
     return federation.to(pick_device(scenario))
+
+
+def prepare_cell(cell: Cell, source: DataSource) -> Federation:
+    """The federation of `cell`; what does not fit the data is told at its place in the file."""
+    try:
+        return prepare(cell.scenario, source)
+    except UnplacedError as problem:
+        raise cell.error(problem.where, problem.text) from problem
 
 
 def pick_device(scenario: Scenario) -> torch.device:

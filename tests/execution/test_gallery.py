@@ -5,11 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fedsim.api import execute, run
-from fedsim.execution import prepare_cell
 from fedsim.gallery import changed_rows, examples
 from fedsim.preview import preview_cell
 from fedsim.scenario import load
-from fedsim.simulation import State
+from fedsim.simulation import State, prepare_cell
 from fedsim.tensors import flatten_buffers, flatten_params
 from fedsim.types import DataSource, Split
 

@@ -8,8 +8,8 @@ import pytest
 from fedsim.api import execute, question_of
 from fedsim.datasets import default_source
 from fedsim.errors import ScenarioError
-from fedsim.execution import prepare_cell
 from fedsim.scenario import load
+from fedsim.simulation import prepare_cell
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = sorted(FOLDER.rglob("*.yaml"))
