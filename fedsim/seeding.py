@@ -25,8 +25,8 @@ def generator(seed: int, purpose: str, *keys: int) -> torch.Generator:
 def seeded(seed: int, purpose: str, *keys: int) -> Iterator[None]:
     """Seed torch's global generator inside the block, for module initialisers; restore it after.
 
-    `torch.manual_seed` keeps the call stack for every kind of device that is not in use; here, a
-    few times a visit, that would take longer than the training of a small model.
+    `torch.manual_seed` writes down the call stack for every kind of device that is not in use,
+    which takes a millisecond or more: much beside a visit to a small model.
     """
     number = derive(seed, purpose, *keys)
     with torch.random.fork_rng(devices=[]):

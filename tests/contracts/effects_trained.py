@@ -36,7 +36,7 @@ ROWS = [
         "constraints",
         "neurotoxin",
         "mechanism",
-        why="The paper claims durability, in networks with coordinates that the others hardly move; "
-        "on digits, with 2,410 parameters, a masked backdoor went as soon as an unmasked one.",
+        why="The paper claims durability; on digits, with 2,410 parameters, a masked backdoor lasts "
+        "no longer than an unmasked one, as scenarios/attacks/neurotoxin.yaml has measured.",
     ),
 ]
