@@ -93,23 +93,35 @@ def test_report_of_something_else(cli, tmp_path):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """A quick stand-in for the measurement."""
-    from fedsim.bench import train
+    """What the command prints, by part, where nothing is measured."""
+    from fedsim.bench import aggregators, engines, machine, round, train
 
-    numbers = train.measure(clients=1, batches=1, batch_size=2, repeats=1)
-    monkeypatch.setattr(train, "measure", lambda: numbers)
-    return numbers
-
-
-def test_bench(cli, measured, monkeypatch):
-    from fedsim.bench import aggregators
-
+    facts = machine.machine()
+    figure = train._figure("a round", 3.0, "a bare loop", 2.0)
+    counts = {"clients": 1, "steps": 2, "evaluated": 3, "workers": 4, "repeats": 5}
+    rates = {"startup_s": 1.0, "gflops": 1.0, "matmul_gflops_per_s": 1.0}
+    numbers = {**counts, **rates, "machine": facts, "figures": [figure]}
     cells = [aggregators._skipped("krum", 10, 60_000, "memory")]
+    rows = [engines._row("ray", "lenet5", 60_000, 10, 2, "no memory")]
+    seconds = dict.fromkeys(round.PARTS, 1.0)
+    whole = {"measured_s": 6.0, "floor_s": 2.0, "ratio": 3.0, "share": 1 / 3}
+    run = {**whole, "seconds": seconds, "rounds": 1, "clients": 1, "machine": facts}
+    monkeypatch.setattr(machine, "machine", lambda: facts)
+    monkeypatch.setattr(train, "measure", lambda: numbers)
+    monkeypatch.setattr(engines, "measure", lambda full: rows)
     monkeypatch.setattr(aggregators, "measure", lambda full: cells)
-    assert json.loads(cli("bench", "train", "--json").stdout) == measured
-    assert json.loads(cli("bench", "aggregators", "--json").stdout) == cells
-    both = {"train": measured, "aggregators": cells}
-    assert json.loads(cli("bench", "--json").stdout) == both
-    assert "bare PyTorch" in cli("bench").stdout
+    monkeypatch.setattr(round, "measure", lambda: run)
+    together = {"machine": facts, "rows": rows}
+    return {"train": numbers, "engines": together, "aggregators": cells, "round": run}
+
+
+def test_bench(cli, measured):
+    for part, numbers in measured.items():
+        assert json.loads(cli("bench", part, "--json").stdout) == numbers
+    assert json.loads(cli("bench", "--json").stdout) == measured
+    shown = cli("bench").stdout
+    assert "a bare loop" in shown
+    assert "no memory" in shown
+    assert "training and evaluation: 2.00 s of 6.00 s, 33%" in shown
     assert "skipped" in cli("bench", "aggregators").stdout
     assert cli("bench", "aggregator").exit_code == 2
