@@ -21,6 +21,10 @@ from fedsim.simulation import Federation
 
 log = logging.getLogger("fedsim.start")
 
+INLINE = 4 * 2**20
+"""Bytes up to which a reply comes with its call. Ray's own 100 kB send the update of any real model
+through the object store, whose daemon then takes more time than the rest of the way."""
+
 
 class RayActors:
     """A crew of actors with a CPU and GPU share each.
@@ -158,7 +162,8 @@ def _init(ray: Any, scenario: Scenario, workers: int) -> None:
         log.info("starting Ray")
         # "local" keeps Ray from joining whatever cluster the machine last saw.
         cpus = max(1, math.ceil(workers * engine.num_cpus))
-        ray.init(address="local", num_cpus=cpus, **quiet)
+        ours = {"max_direct_call_object_size": INLINE}
+        ray.init(address="local", num_cpus=cpus, _system_config=ours, **quiet)
 
 
 @contextmanager
