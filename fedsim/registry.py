@@ -6,8 +6,8 @@ import os
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from importlib.metadata import entry_points
+from functools import cache, cached_property, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -180,8 +180,14 @@ class Registry:
         package = importlib.import_module(f"fedsim.{self.kind}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
-        for entry in entry_points(group="fedsim.plugins"):
+        for entry in _installed():
             entry.load()
+
+
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    """The plug-ins of other packages; to find them, the metadata of all packages are read."""
+    return tuple(entry_points(group="fedsim.plugins"))
 
 
 class OneOf:

@@ -1,10 +1,12 @@
 """Digits: the real images that come with scikit-learn, so that nothing has to be downloaded."""
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fedsim.datasets import datasets
 from fedsim.datasets._even import evenly_spaced
@@ -30,16 +32,21 @@ def digits(source: DataSource) -> Dataset:
     360
     """
     with reading("scikit-learn's digits"):
-        rows = torch.from_numpy(np.loadtxt(_file(), delimiter=","))
+        rows = _rows()
     images = rows[:, :-1].float().div_(16).view(-1, 1, 8, 8)
     labels = rows[:, -1].long()
     test = evenly_spaced(labels, NUM_TEST)
     return Dataset(Split(images[~test], labels[~test]), Split(images[test], labels[test]), 10)
 
 
-def _file() -> Path:
-    """The file that scikit-learn reads, found without importing it, which takes a second."""
+@cache
+def _rows() -> Tensor:
+    """Pixels and label of each image, (1797, 65), from the file that scikit-learn reads.
+
+    It is found without importing scikit-learn, which takes a second.
+    """
     spec = find_spec("sklearn")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("scikit-learn is not installed")
-    return Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    return torch.from_numpy(np.loadtxt(path, delimiter=","))
