@@ -46,14 +46,15 @@ SCENARIO: dict[str, Any] = {
 }
 """The first cell of quickstart: the smallest model, and so the dearest surroundings."""
 
-PARTS = ("train", "message", "aggregate", "evaluate", "write", "other")
+PARTS = ("train", "message", "aggregate", "evaluate", "write", "report", "other")
 
 
 class Measurement(TypedDict):
     """Seconds of a whole run against those of its training and evaluation, `floor_s`.
 
     `seconds` divides the whole into its parts: `train` is the clients' own work, `message` the rest
-    of the training phase, `other` what lies outside of rounds and writing; `share` is floor over
+    of the training phase, `write` records and checkpoints, `report` the page with its figures, `other`
+    what is left; `share` is floor over
     whole. `rounds` counts those of the clean twin too.
     """
 
@@ -99,6 +100,7 @@ def _run(scenario: dict[str, Any]) -> dict[str, float]:
         visits = stack.enter_context(clocked(client_app, "visit"))
         names = ("start", "append", "save_checkpoint", "finish")
         writes = [stack.enter_context(clocked(RunFolder, name)) for name in names]
+        reports = stack.enter_context(clocked(api, "report"))
         started = time.perf_counter()
         api.run(scenario, output=folder)
         whole = time.perf_counter() - started
@@ -110,14 +112,15 @@ def _run(scenario: dict[str, Any]) -> dict[str, float]:
     phase, aggregate, evaluate = (
         sum(seconds[name] for seconds in records) for name in ("train", "aggregate", "evaluate")
     )
-    train, write = sum(visits), sum(map(sum, writes))
+    train, write, report = sum(visits), sum(map(sum, writes)), sum(reports)
     return {
         "train": train,
         "message": phase - train,
         "aggregate": aggregate,
         "evaluate": evaluate,
         "write": write,
-        "other": whole - phase - aggregate - evaluate - write,
+        "report": report,
+        "other": whole - phase - aggregate - evaluate - write - report,
     }
 
 
