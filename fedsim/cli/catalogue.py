@@ -126,10 +126,14 @@ def _find_in_file(name: str) -> "Plugin":
     from fedsim.errors import InputError
     from fedsim.registry import REGISTRIES
 
-    try:
-        found = [REGISTRIES[kind].get(name) for kind in PLACES]
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from error
+    found, problem = [], ""
+    for kind in PLACES:
+        try:
+            found.append(REGISTRIES[kind].get(name))
+        except ValueError as error:  # also where it is declared to be of another kind
+            problem = str(error)
+    if not found:
+        raise InputError(f"{name}: {problem}")
     plugin = next((plugin for plugin in found if plugin.form != "user"), found[0])
     try:
         _ = plugin.parameters

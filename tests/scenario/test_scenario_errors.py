@@ -7,7 +7,7 @@ from fedsim.scenario import Scenario, load, yaml12
 from tests.scenario.scenario_texts import MINIMAL, minimal
 
 ALL = (
-    "Known: adversary, clean_twin, clients, data, engine, evaluate_every, matrix, model, name, "
+    "Known: adversary, clean_twin, clients, data, engine, evaluate_every, faults, matrix, model, name, "
     "rounds, seed, server."
 )
 DBA = "adversary: {clients: 4, poison: {name: distributed_backdoor, target: 2, per_batch: 3, "
@@ -16,7 +16,7 @@ ADDED = {  # text added to MINIMAL → the line, without its "a.yaml:"
     # keys
     "sevrer: {}": "8:1: sevrer: unknown key. Did you mean 'server'?",
     "matrx: {}": "8:1: matrx: unknown key. Did you mean 'matrix'?",
-    "faults: []": f"8:1: faults: unknown key. {ALL}",
+    "monsters: []": f"8:1: monsters: unknown key. {ALL}",
     "1: 2": f"8:1: 1: unknown key. {ALL}",
     '"a\\nb": 1': f"8:1: a\\nb: unknown key. {ALL}",
     "server: {min_reply: 1}": "8:10: server.min_reply: unknown key. Did you mean 'min_replies'?",
