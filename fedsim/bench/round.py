@@ -53,9 +53,8 @@ class Measurement(TypedDict):
     """Seconds of a whole run against those of its training and evaluation, `floor_s`.
 
     `seconds` divides the whole into its parts: `train` is the clients' own work, `message` the rest
-    of the training phase, `write` records and checkpoints, `report` the page with its figures, `other`
-    what is left; `share` is floor over
-    whole. `rounds` counts those of the clean twin too.
+    of the training phase, `write` records and checkpoints, `report` the page with its figures,
+    `other` what is left; `share` is floor over whole. `rounds` counts the clean twin's too.
     """
 
     measured_s: float
