@@ -14,14 +14,18 @@ Record = dict[str, Any]
 """A line of rounds.jsonl or clients.jsonl, or an object of another JSON file."""
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a kill leaves either the old file or the new one."""
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Put `data` at `path` so that a kill leaves either the old file or the new one.
+
+    If it is `durable`, so does a loss of power.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 """The folder of one run: append-only records, a checkpoint while it lasts, a summary at the end."""
 
+import math
 import os
 import shlex
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,9 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+SYNC_EVERY = 1.0
+"""Seconds between two checkpoints that are forced to the disk."""
+
 _RESULTS = (
     "summary.json",
     "model.safetensors",
@@ -52,6 +57,7 @@ class RunFolder:
     """
 
     path: Path
+    _synced: float = field(default=-math.inf, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -117,15 +123,19 @@ class RunFolder:
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Store `checkpoint`, nested dicts and lists of tensors and plain values, atomically.
 
-        The records are forced to the disk first: a checkpoint is never ahead of them. RunError if
-        a value could not be loaded again.
+        At most once in SYNC_EVERY seconds it is forced to the disk, the records before it: then a
+        loss of power, too, leaves no checkpoint that is ahead of them. RunError if a value could
+        not be loaded again.
         """
         data = pack(checkpoint)
-        for name in ("clients.jsonl", "rounds.jsonl"):
+        durable = time.monotonic() - self._synced >= SYNC_EVERY
+        for name in ("clients.jsonl", "rounds.jsonl") if durable else ():
             with self._writing(name) as path, path.open("ab") as file:
                 os.fsync(file.fileno())
         with self._writing("checkpoint.pt") as path:
-            replace_file(path, data)
+            replace_file(path, data, durable=durable)
+        if durable:
+            object.__setattr__(self, "_synced", time.monotonic())
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint, its tensors on the CPU, or None; it can hold no code."""

@@ -8,7 +8,7 @@ from tests.results.result_records import write_run
 
 @pytest.fixture
 def unfinished(tmp_path) -> RunFolder:
-    return write_run(tmp_path / "run", finish=False)
+    return RunFolder(write_run(tmp_path / "run", finish=False).path)  # as another process finds it
 
 
 @pytest.fixture

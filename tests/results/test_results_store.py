@@ -164,12 +164,19 @@ def test_a_checkpoint_comes_back(unfinished):
     assert found["rule"]["ids"] == [1, 2]
 
 
-def test_a_checkpoint_reaches_the_disk_after_the_records(unfinished, monkeypatch):
-    synced = []
+def test_a_checkpoint_reaches_the_disk_after_the_records_once_a_second(unfinished, monkeypatch):
+    synced, now = [], [100.0]
     monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_ino))
-    unfinished.save_checkpoint({"round": 2})
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    folder = RunFolder(unfinished.path)
     files = ["clients.jsonl", "rounds.jsonl", "checkpoint.pt"]
-    assert synced == [(unfinished.path / name).stat().st_ino for name in files]
+    for moment, reaches in ((100.0, True), (100.9, False), (101.0, True)):
+        synced.clear()
+        now[0] = moment
+        folder.save_checkpoint({"round": 2})
+        expected = [(folder.path / name).stat().st_ino for name in files]
+        assert synced == (expected if reaches else [])
+        assert folder.load_checkpoint() == {"round": 2}
 
 
 def test_no_checkpoint(tmp_path, finished):
