@@ -49,6 +49,7 @@ def test_what_is_not_there_is_said(rows):
     assert rows[3]["round_s"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves files and processes to the
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # collector
