@@ -17,8 +17,8 @@ from fedsim.simulation import Federation
 from fedsim.tensors import flatten_params
 from fedsim.types import to_float
 
-CELLS = [("lenet5", 10), ("lenet5", 100), ("lenet5", 1000), ("resnet18", 10)]
-FULL = [("resnet18", 100), ("resnet18", 1000)]
+CELLS = [("lenet5", 10), ("lenet5", 100), ("resnet18", 10)]
+FULL = [("lenet5", 1000), ("resnet18", 100), ("resnet18", 1000)]
 """(model, clients); the second list is measured with `full`."""
 
 BATCHES, BATCH_SIZE = 1, 8

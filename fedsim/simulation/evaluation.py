@@ -15,7 +15,7 @@ from fedsim.simulation.federation import Federation
 from fedsim.tensors import load_buffers, load_params
 from fedsim.types import to_float
 
-BATCH = 100
+BATCH = 500
 
 
 def evaluate(
