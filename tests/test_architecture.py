@@ -31,7 +31,7 @@ LAYERS = [
     {"results", "reporting", "evaluation"},
     {
         *("progress", "gallery", "run_log", "execution", "jobs", "preview", "api"),
-        *("deployment", "library", "privacy", "arguments", "testing", "bench", "cli"),
+        *("deployment", "library", "privacy", "arguments", "testing", "bench", "export", "cli"),
         "__main__",
     },
 ]

@@ -8,6 +8,8 @@ from fedsim.cli.catalogue import describe, list_, schema
 from fedsim.cli.check import preview, validate
 from fedsim.cli.compare import compare
 from fedsim.cli.exits import OneLine
+from fedsim.cli.export import export
+from fedsim.cli.new import new
 from fedsim.cli.report import report
 from fedsim.cli.run import resume, run
 
@@ -30,5 +32,8 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (run, resume, validate, preview, list_, describe, schema, report, compare, bench):
+for command in (
+    *(run, resume, validate, preview, list_, describe, schema),
+    *(report, compare, export, bench, new),
+):
     main.add_command(command)

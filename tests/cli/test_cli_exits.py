@@ -12,7 +12,7 @@ from fedsim.errors import DataError, RunError, ScenarioError
 
 COMMANDS = [
     "run", "resume", "validate", "preview", "list", "describe", "schema", "report",
-    "compare", "bench",
+    "compare", "export", "bench", "new",
 ]  # fmt: skip
 
 
