@@ -102,17 +102,18 @@ def tensorboard(told: Told) -> Exported:
 
 
 def mlflow(told: Told) -> Exported:
-    """One more run, in the experiment that has the scenario's name, in `mlruns` beside the run."""
+    """One more run in the experiment of the scenario's name, in `mlflow.db` beside the run."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3.13 and newer ask for it
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    path = told.home / "mlruns"
-    client = MlflowClient(tracking_uri=path.as_uri())
+    path = told.home / "mlflow.db"
+    address = f"sqlite:///{path}"
+    client = MlflowClient(tracking_uri=address)
     experiment = str(told.scenario["name"])
     known = client.get_experiment_by_name(experiment)
-    number = known.experiment_id if known else client.create_experiment(experiment)
+    artifacts = (told.home / "mlartifacts").as_uri()
+    number = known.experiment_id if known else client.create_experiment(experiment, artifacts)
     run = client.create_run(number, run_name=told.name).info.run_id
     for name, value in told.parameters.items():
         client.log_param(run, name, value)
@@ -123,8 +124,7 @@ def mlflow(told: Told) -> Exported:
     client.set_tag(run, "mlflow.note.content", told.flags)
     if told.summary is not None:
         client.set_terminated(run)
-    shown = f"mlflow ui --backend-store-uri {shlex.quote(path.as_uri())}"
-    return Exported(path, f"MLFLOW_ALLOW_FILE_STORE=true {shown}")
+    return Exported(path, f"mlflow ui --backend-store-uri {shlex.quote(address)}")
 
 
 def wandb(told: Told) -> Exported:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from urllib.parse import unquote, urlparse
 
 import pytest
 
@@ -25,7 +24,7 @@ clients: {total: 4, per_round: 2, training: {epochs: 1, lr: 0.1}}
 server: {aggregator: {name: mean}}
 """
 SWITCHES = {
-    "mlflow": ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ALLOW_FILE_STORE"),
+    "mlflow": ("MLFLOW_DISABLE_TELEMETRY",),
     "wandb": ("WANDB_ERROR_REPORTING", "WANDB_DISABLE_GIT", "WANDB_DISABLE_CODE", "WANDB_SILENT"),
 }
 
@@ -113,7 +112,8 @@ class MlflowClient:
         number = self.seen.experiments.get(name)
         return SimpleNamespace(experiment_id=number) if number else None
 
-    def create_experiment(self, name):
+    def create_experiment(self, name, artifact_location):
+        self.seen.artifacts = artifact_location
         assert name not in self.seen.experiments
         self.seen.experiments[name] = f"7{len(self.seen.experiments)}"
         return self.seen.experiments[name]
@@ -235,10 +235,9 @@ def test_tensorboard_again_replaces_what_it_drew(cli, folder, tensorboard):
 def test_mlflow(cli, folder, mlflow):
     result = cli("export", folder, "--to", "mlflow")
     assert result.exit_code == 0, result.stderr
-    where = urlparse(mlflow.uri)
-    assert (where.scheme, where.netloc) == ("file", "")
-    assert unquote(where.path) == str(folder.parent / "mlruns")
-    assert mlflow.switches == ["true", "true"]
+    assert mlflow.uri == f"sqlite:///{folder.parent / 'mlflow.db'}"
+    assert mlflow.artifacts == (folder.parent / "mlartifacts").as_uri()
+    assert mlflow.switches == ["true"]
     assert mlflow.runs == {"run 0": (mlflow.experiments["small"], folder.name)}
     rounds = {one for one in mlflow.scalars if not one[0].startswith("summary/")}
     assert rounds == numbers_of(folder)
