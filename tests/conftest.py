@@ -1,6 +1,7 @@
 """Settings of the whole test run: shapes are checked, hypothesis repeats, threads are few."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_plugin_stays() -> Iterator[None]:
+    """What a test registers is gone when the next begins, which may be any other."""
+    from fedsim.registry import REGISTRIES
+
+    held = {kind: set(registry._plugins) for kind, registry in REGISTRIES.items()}
+    yield
+    for kind, registry in REGISTRIES.items():
+        for name, plugin in list(registry._plugins.items()):
+            ours = plugin.function.__module__.startswith("fedsim.")
+            if not ours and name not in held.get(kind, ()):
+                del registry._plugins[name]
 
 
 @pytest.fixture

@@ -48,12 +48,12 @@ def arm(moment, count):
     owner, name, half, file = MOMENTS[moment]
     whole, calls = getattr(owner, name), []
 
-    def call(first, *rest):
+    def call(first, *rest, **options):
         calls.extend([1] if getattr(first, "name", "").endswith(file) else [])
         if len(calls) == count:
             half(first, *rest)
             die()
-        return whole(first, *rest)
+        return whole(first, *rest, **options)
 
     setattr(owner, name, call)
 
