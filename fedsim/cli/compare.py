@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedsim.cli.files import written
+from fedsim.cli.files import run_or_sweep, written
 from fedsim.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -25,13 +25,7 @@ def _ending(context: click.Context, option: click.Parameter, path: Path | None) 
 
 
 @click.command()
-@click.argument(
-    "folders",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="RUN_OR_SWEEP...",
-)
+@run_or_sweep
 @click.option(
     "-o",
     "output",

@@ -1,10 +1,19 @@
-"""Files that a command writes where the user says."""
+"""Folders that a command reads, and files that it writes where the user says."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+run_or_sweep = click.argument(
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN_OR_SWEEP...",
+)
+"""The folders of finished runs and sweeps, at least one."""
 
 
 @contextmanager

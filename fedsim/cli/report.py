@@ -4,18 +4,12 @@ from pathlib import Path
 
 import click
 
-from fedsim.cli.files import written
+from fedsim.cli.files import run_or_sweep, written
 from fedsim.cli.tables import print_table
 
 
 @click.command()
-@click.argument(
-    "folders",
-    nargs=-1,
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="RUN_OR_SWEEP...",
-)
+@run_or_sweep
 @click.option(
     "-o",
     "page",
