@@ -34,6 +34,10 @@ _KINDS = (
     "partitions",
     "models",
     "metrics",
+    "inspections",
+    "repairs",
+    "filters",
+    "monitors",
 )
 __all__ = ["__version__", *_HOMES, *_KINDS]
 

@@ -17,6 +17,10 @@ SIGNATURES = {
     "partitions": "(labels, num_clients, generator) → list of index tensors",
     "models": "(shape, num_classes) → nn.Module",
     "metrics": "(logits, labels) → number",
+    "inspections": "(suspect) → Verdict",
+    "repairs": "(suspect) → nn.Module",
+    "filters": "(suspect) → (images → Filtered)",
+    "monitors": "(watch) → (alarm or None, state)",
 }
 """Positional arguments and answer; keyword-only arguments are the parameters."""
 
@@ -29,6 +33,7 @@ _COUNTS = {
     "constraints": (2, 3),
     "poisons": (3,),
     "partitions": (3,),
+    **dict.fromkeys(("inspections", "repairs", "filters", "monitors"), (1,)),
 }
 
 

@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "fedsim").rglob("*.py"))
 LAYERS = [
     {
         *("errors", "strict", "signatures", "user_files", "preconditions", "registry", "types"),
-        *("seeding", "tensors", "spawning"),
+        *("seeding", "tensors", "spawning", "suspects"),
     },
     {
         *("aggregators", "preaggregators", "postaggregators", "optimizers", "attacks"),
