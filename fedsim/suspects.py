@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -36,7 +35,7 @@ class Verdict:
     threshold: float
     target: int | None = None
     trigger: Recovered | None = None
-    details: Mapping[str, Tensor] = MappingProxyType({})
+    details: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def backdoored(self) -> bool:
