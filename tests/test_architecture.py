@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "fedsim").rglob("*.py"))
 LAYERS = [
     {
         *("errors", "strict", "signatures", "user_files", "preconditions", "registry", "types"),
-        *("seeding", "tensors", "spawning", "suspects"),
+        *("seeding", "tensors", "spawning", "suspects", "channels"),
     },
     {
         *("aggregators", "preaggregators", "postaggregators", "optimizers", "attacks"),
