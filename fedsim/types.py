@@ -135,10 +135,11 @@ class TriggerView:
 
 @dataclass(frozen=True)
 class ConstraintView:
-    """What a constraint on gradients may see before a local step.
+    """What a constraint may see before or after a local step.
 
     `update` (d,) is local − global parameters so far, `params` (d,) are the global ones,
-    `previous_update` (d,) is how the last round moved them (None in the first). Steps count from 1.
+    `previous_update` (d,) is how the last round moved them (None in the first). Steps count from 1;
+    before the first it is 0. `studied` is what the constraint's `study` found, None without one.
     """
 
     update: Float[Tensor, " d"]
@@ -146,6 +147,7 @@ class ConstraintView:
     step: int
     is_last: bool
     previous_update: Float[Tensor, " d"] | None = None
+    studied: Tensor | None = None
 
 
 class Aggregate(NamedTuple):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from torch import Tensor
+
 from fedsim.registry import Function, Registry
 
 
@@ -22,6 +24,21 @@ class _Constraints(Registry):
 
         def register(function: Function) -> Function:
             self.add(function, "gradient", needs=needs, is_clean=is_clean)
+            return function
+
+        return register
+
+    def update(self, *, study: Callable[..., Tensor]) -> Callable[[Function], Function]:
+        """Decorator of (update (d,), view) → update, applied before the first and after every step.
+
+        Args:
+            study: (model, images, labels, **parameters) → tensor, called once in every visit before
+                the training, with a copy of the global model and the client's own clean data; its
+                answer is `view.studied`.
+        """
+
+        def register(function: Function) -> Function:
+            self.add(function, "update", study=study)
             return function
 
         return register

@@ -1,6 +1,6 @@
 """One client's visit: what it trains on, how, and what it replies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from fedsim.scenario.training import Training
 from fedsim.seeding import generator, seeded
 from fedsim.simulation.federation import Federation
 from fedsim.simulation.network import build_poison, network_of
+from fedsim.simulation.restraints import restraint_of
 from fedsim.simulation.roles import pool
 from fedsim.simulation.training import BatchPoison, Plan, Restraint, train_local
 from fedsim.tensors import flatten_buffers, flatten_params, load_buffers, load_params
@@ -103,7 +104,7 @@ def make_lesson(
     load_params(model, params)
     load_buffers(model, buffers)
     plan, chosen = malicious_plan(federation, order.round)
-    restraint = _restraint(chosen, clean, order.previous_update)
+    restraint = restraint_of(chosen, clean, order.previous_update, model)
     return Lesson(data, plan, shuffle, poison, restraint)
 
 
@@ -121,31 +122,6 @@ def malicious_plan(federation: Federation, round_: int) -> tuple[Plan, list[Choi
     milestones, factor = tuple(training.lr_milestones), training.lr_factor
     plan = replace(_plan(training, round_), milestones=milestones, factor=factor)
     return plan, list(training.constraints)
-
-
-def _restraint(
-    chosen: Sequence[Choice], clean: Split, previous_update: Tensor | None
-) -> Restraint | None:
-    if not chosen:
-        return None
-    by_gradient = [choice for choice in chosen if on_gradient(choice)]
-    return Restraint(
-        on_gradient=[choice.build() for choice in by_gradient],
-        on_update=[choice.build() for choice in chosen if choice not in by_gradient],
-        is_clean=[
-            partial(choice.plugin.facts["is_clean"], **choice.arguments)
-            for choice in by_gradient
-            if choice.plugin.facts.get("is_clean")
-        ],
-        clean=clean,
-        previous_update=previous_update,
-    )
-
-
-def on_gradient(constraint: Choice) -> bool:
-    """Whether a constraint acts on gradients; a user's function tells by its two arguments."""
-    form = constraint.plugin.form
-    return form == "gradient" or (form == "user" and len(constraint.plugin.takes) == 2)
 
 
 def _plan(training: Training, round_: int) -> Plan:

@@ -19,12 +19,13 @@ class Restraint:
     """What holds a malicious client's training back, each list in the order given.
 
     `on_gradient` (gradient (d,), view) → gradient is applied before every step, `on_update`
-    (update (d,), step, is_last) → update after it. Steps that any of `is_clean` picks take a batch
-    of `clean` instead of the poisoned data.
+    (update (d,), step, is_last) → update after it, `on_start` update → update before the first.
+    Steps that any of `is_clean` picks take a batch of `clean` instead of the poisoned data.
     """
 
     on_gradient: Sequence[Callable[[Tensor, ConstraintView], Tensor]] = ()
     on_update: Sequence[Callable[[Tensor, int, bool], Tensor]] = ()
+    on_start: Sequence[Callable[[Tensor], Tensor]] = ()
     is_clean: Sequence[Callable[[int], bool]] = ()
     clean: Split | None = None
     previous_update: Tensor | None = None
@@ -110,6 +111,8 @@ def train_local(
     model.train()
     optimizer = SGD(model, plan.momentum, plan.weight_decay)
     start = flatten_params(model) if restraint else None
+    if restraint and restraint.on_start and start is not None:
+        load_params(model, start_from(start, restraint))
     num_steps, total = plan.num_steps(len(data)), torch.zeros((), device=data.labels.device)
     for step, (progress, batch) in enumerate(batches(len(data), plan, generator), start=1):
         images, labels = batch_of(data, batch, step, poison, restraint)
@@ -169,6 +172,14 @@ def held_gradient(
     for constraint in restraint.on_gradient:
         gradient = constraint(gradient, view)
     return gradient
+
+
+def start_from(params: Tensor, restraint: Restraint) -> Tensor:
+    """Where the training begins: the global parameters (d,) as the constraints leave them."""
+    update = torch.zeros_like(params)
+    for constraint in restraint.on_start:
+        update = constraint(update)
+    return params + update
 
 
 def held_update(update: Tensor, restraint: Restraint, at: tuple[int, bool]) -> Tensor:

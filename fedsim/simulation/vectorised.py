@@ -11,7 +11,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fedsim.simulation.client import Lesson
 from fedsim.simulation.stacked import stacked_logits
-from fedsim.simulation.training import batch_of, batches, held_gradient, held_update, is_clean
+from fedsim.simulation.training import (
+    batch_of,
+    batches,
+    held_gradient,
+    held_update,
+    is_clean,
+    start_from,
+)
 from fedsim.types import Split
 
 IGNORED = -100
@@ -43,7 +50,7 @@ def _train(
     model.train()
     num_steps, sgd = [_num_steps(lesson) for lesson in group], _sgd(group, params)
     pool, todo = _pool(group), [batches(len(le.data), le.plan, le.shuffle) for le in group]
-    rows = params.expand(len(group), -1).clone()
+    rows = torch.stack([_start(params, lesson) for lesson in group])
     total = params.new_zeros(len(group))
     for step in range(1, num_steps[0] + 1):
         active = sum(count >= step for count in num_steps)
@@ -61,6 +68,10 @@ def _train(
             if restraint.on_update:
                 rows[k] = params + held_update(rows[k] - params, restraint, at[k])
     return rows, total / torch.tensor(num_steps).to(total)
+
+
+def _start(params: Tensor, lesson: Lesson) -> Float[Tensor, " d"]:
+    return start_from(params, lesson.restraint) if lesson.restraint else params
 
 
 def _gradient(
