@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fedsim.checking import check_run
 from fedsim.errors import InputError
 from fedsim.flower import RunnerOf, run_rounds
 from fedsim.flower.client_app import torch_threads
@@ -33,7 +34,7 @@ from fedsim.types import DataSource
 
 log = logging.getLogger("fedsim")
 
-CHECKPOINT_STATE = tuple(field.name for field in fields(State))
+CHECKPOINT_STATE = tuple(one.name for one in fields(State))
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class _Tally:
 
     seconds: float
     flag_rounds: dict[str, list[int]]
+    alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the monitors said first, and the rounds in which they said something."""
 
 
 def folder_of(scenario: Scenario, output: Path) -> Path:
@@ -167,6 +170,10 @@ def _finish(
         for flag in record.flags:
             log.warning("round %d: %s", state.round, flag)
             tally.flag_rounds.setdefault(flag, []).append(state.round)
+        for name, text in record.alarms.items():
+            log.warning("round %d: %s: %s", state.round, name, text)
+            first = {"text": f"{name}, first in round {state.round}: {text}", "rounds": []}
+            tally.alarms.setdefault(name, first)["rounds"].append(state.round)
         folder.append(record.round, record.clients)
         folder.save_checkpoint({**vars(state), **asdict(tally)})
         progress.round_done(record.round)
@@ -176,18 +183,24 @@ def _finish(
             write_examples(federation, folder.path)
         log.info("from round %d of %d", state.round if state else 0, scenario.rounds)
         last = run_rounds(federation, state, on_round, runner_of)
+        model = final_model(federation, last)
+        after, problems = check_run(federation, model, last.pattern, folder.path)
+        for name, text in problems.items():
+            log.warning("after: %s", text)
+            tally.alarms[name] = {"text": f"After training, {text}.", "rounds": []}
         tally.seconds = time.perf_counter() - started
         log.info("finished after %.1f s", tally.seconds)
         write_examples(federation, folder.path, last)
-    model = final_model(federation, last)
-    summary = _summary(federation, folder, last, model, tally, twin)
-    folder.finish(model, summary)
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    summary = _summary(federation, folder, last, weights, tally, twin, after)
+    folder.finish(weights, summary)
     return summary
 
 
 def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Tally]:
-    values = {name: _to(checkpoint[name], device) for name in CHECKPOINT_STATE}
-    return State(**values), _Tally(checkpoint["seconds"], checkpoint["flag_rounds"])
+    state = {k: _to(checkpoint[k], device) for k in CHECKPOINT_STATE if k in checkpoint}
+    tally = {one.name: checkpoint[one.name] for one in fields(_Tally) if one.name in checkpoint}
+    return State(**state), _Tally(**tally)
 
 
 def _to(value: Any, device: torch.device) -> Any:
@@ -198,12 +211,12 @@ def _to(value: Any, device: torch.device) -> Any:
     return tuple(_to(item, device) for item in value) if isinstance(value, tuple) else value
 
 
-def final_model(federation: Federation, state: State) -> dict[str, Tensor]:
-    """The state dict of the global model, buffers included, in its order."""
+def final_model(federation: Federation, state: State) -> nn.Module:
+    """The global model, buffers included."""
     model = federation.build_model()
     load_params(model, state.params)
     load_buffers(model, state.buffers)
-    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return model
 
 
 def _summary(
@@ -213,6 +226,7 @@ def _summary(
     model: Mapping[str, Tensor],
     tally: _Tally,
     twin: Mapping[str, Any] | None,
+    after: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     scenario = federation.scenario
     rule = scenario.server.aggregator.parameters
@@ -237,6 +251,8 @@ def _summary(
         seconds=tally.seconds,
         parameters_sha256=state_sha256(model),
         certified=vote,
+        alarms=tally.alarms,
+        after=after,
         twin=None if twin is None else dict(twin),
     )
 

@@ -205,10 +205,18 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         """One alternative per plug-in, told apart by `name`; a file plug-in is one more."""
-        alternatives = [_json_schema(plugin) for plugin in plugins(self.kind)]
+        alternatives = [_json_schema(plugin) for plugin in self.plugins()]
         own = {"type": "string", "pattern": r"\.py:\w+$"}
         by_file = {"type": "object", "properties": {"name": own}, "required": ["name"]}
         return {"anyOf": [*alternatives, by_file]}
+
+    def plugins(self) -> "list[Plugin]":
+        """What can be chosen, without the files of the user."""
+        return plugins(self.kind)
+
+    def find(self, name: str, folder: Path | None) -> Plugin:
+        """The plug-in of that name; ValueError if there is none."""
+        return registry(self.kind).get(name, folder)
 
     def _validate(self, value: object, info: Any) -> object:
         if isinstance(value, Choice) or callable(value):
@@ -217,7 +225,7 @@ class OneOf:
             raise PydanticCustomError("plugin", "must be a mapping with a name and the parameters")
         folder = (info.context or {}).get("folder")
         try:
-            plugin = registry(self.kind).get(value["name"], folder)
+            plugin = self.find(value["name"], folder)
             _ = plugin.parameters
             check_signature(plugin.kind, plugin.name, plugin.function)
         except ValueError as error:

@@ -7,8 +7,10 @@ from fedsim.cli.bench import bench
 from fedsim.cli.catalogue import describe, list_, schema
 from fedsim.cli.check import preview, validate
 from fedsim.cli.compare import compare
+from fedsim.cli.ensemble import ensemble
 from fedsim.cli.exits import OneLine
 from fedsim.cli.export import export
+from fedsim.cli.finished import inspect, repair
 from fedsim.cli.new import new
 from fedsim.cli.report import report
 from fedsim.cli.run import resume, run
@@ -34,6 +36,7 @@ def main(context: click.Context) -> None:
 
 for command in (
     *(run, resume, validate, preview, list_, describe, schema),
+    *(inspect, repair, ensemble),
     *(report, compare, export, bench, new),
 ):
     main.add_command(command)

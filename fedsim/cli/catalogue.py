@@ -26,6 +26,10 @@ PLACES = {
     "partitions": "data: {{partition: {}}}",
     "models": "model: {}",
     "metrics": "",
+    "inspections": "after: [{}]",
+    "repairs": "after: [{}]",
+    "filters": "after: [{}]",
+    "monitors": "monitors: [{}]",
 }
 """The kinds, and where in a scenario a plug-in of each kind is chosen."""
 

@@ -45,6 +45,33 @@ class _Durability(_Shape):
     rounds_to_half: Whole | None
 
 
+class _Measured(_Shape):
+    accuracy: Share
+    attack_success_rate: Share
+
+
+class _Verdict(_Shape):
+    backdoored: bool
+    score: float | None
+    threshold: float | None
+    target: Whole | None
+
+
+class _Caught(_Shape):
+    triggered: Share
+    clean: Share
+
+
+class _Check(_Shape):
+    name: str
+    kind: Literal["inspections", "repairs", "filters"]
+    before: _Measured
+    after: _Measured | None
+    verdict: _Verdict | None
+    caught: _Caught | None
+    seconds: NotNegative
+
+
 class Summary(_Shape):
     """The object of summary.json."""
 
@@ -64,6 +91,7 @@ class Summary(_Shape):
     certified: dict[str, Any] | None
     failures: dict[str, Whole]
     flags: list[_Flag]
+    after: list[_Check] = []
     seconds: NotNegative
     parameters_sha256: str
 

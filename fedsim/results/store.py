@@ -15,6 +15,7 @@ import yaml
 from fedsim import __version__
 from fedsim.errors import InputError
 from fedsim.results import shapes
+from fedsim.results.after import clear_after
 from fedsim.results.checkpoint import pack, unpack
 from fedsim.results.files import (
     Record,
@@ -78,6 +79,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in _RESULTS:
                 (self.path / name).unlink(missing_ok=True)
+            clear_after(self.path)
             for name in ("rounds.jsonl", "clients.jsonl"):
                 (self.path / name).write_bytes(b"")
             write_json(self.path / "environment.json", {"fedsim": __version__, **environment})

@@ -29,13 +29,16 @@ def summarize(  # noqa: PLR0913  a key of summary.json each, or what it is compu
     seconds: float,
     parameters_sha256: str,
     certified: Mapping[str, Any] | None = None,
+    alarms: Mapping[str, Mapping[str, Any]] | None = None,
+    after: Sequence[Mapping[str, Any]] = (),
     twin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The object of summary.json, as it is written. What does not apply, NaN too, is None.
 
     `rounds` starts with round 0. `last_attack_round` is the last round in which the adversary may
     act (`num_rounds` for a schedule without end), None without an adversary that has clients.
-    `assumed` is the rule's `num_byzantine`, `twin` the summary of the clean twin.
+    `assumed` is the rule's `num_byzantine`, `twin` the summary of the clean twin, `alarms` what the
+    monitors said, `{name: {text, rounds}}`, `after` what was found in the finished model.
     """
     last = rounds[-1]
     end = None if last_attack_round is None else min(last_attack_round, num_rounds)
@@ -56,7 +59,8 @@ def summarize(  # noqa: PLR0913  a key of summary.json each, or what it is compu
         "durability": durability(rounds, acting_rounds(clients), end),
         "certified": certified,
         "failures": failures(clients),
-        "flags": raised(evidence),
+        "flags": [*raised(evidence), *({"flag": k, **told} for k, told in (alarms or {}).items())],
+        "after": list(after),
         "seconds": seconds,
         "parameters_sha256": parameters_sha256,
     }

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fedsim.registry import Choice
-from fedsim.scenario import rules
+from fedsim.scenario import after, rules
 from fedsim.strict import Strict
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _problems(scenario: "Scenario") -> Iterator[Problem]:
     yield from _trainer(scenario)
     yield from _faults(scenario)
     yield from rules.problems(scenario)
+    yield from after.problems(scenario)
     if scenario.adversary is None:
         if scenario.clean_twin:
             yield (

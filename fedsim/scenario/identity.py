@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # What cannot change a number. `server_threads`, `device` and `trainer` can.
 _WHERE_IT_RUNS = ("name", "workers", "address", "num_cpus", "num_gpus")
 
+# Lists that stand in the tree only where there is something in them: older hashes know them not.
+_WHERE_ANY = ("monitors", "after")
+
 
 def plain(value: Any, name_of: Callable[[Choice], str]) -> Any:
     """`value` with sections and choices as mappings, in the form of the YAML file."""
@@ -33,7 +36,8 @@ def plain(value: Any, name_of: Callable[[Choice], str]) -> Any:
 
 def section(value: Strict, name_of: Callable[[Choice], str]) -> dict[str, Any]:
     """As `plain`. The YAML form of two sections is not the model's: `model` and `schedule`."""
-    keys = {name: plain(item, name_of) for name, item in value}
+    given = ((name, item) for name, item in value if item != [] or name not in _WHERE_ANY)
+    keys = {name: plain(item, name_of) for name, item in given}
     if "network" in keys:
         return {**keys.pop("network"), **keys}
     if "every" in keys:

@@ -19,6 +19,7 @@ from fedsim import (
 from fedsim.registry import Choice, OneOf
 from fedsim.scenario import checks, identity
 from fedsim.scenario.adversary import Adversary
+from fedsim.scenario.after import Checks, Monitors
 from fedsim.scenario.faults import Fault
 from fedsim.scenario.section import Above, NotNegative, Section, Whole, default
 from fedsim.scenario.training import Training
@@ -137,6 +138,10 @@ class Scenario(Section):
     adversary: Adversary | None = None
     faults: list[Fault] = default([])
     """Failures of clients to simulate."""
+    monitors: Monitors = default([])
+    """What looks at the model after every round."""
+    after: Checks = default([])
+    """What is done with the finished model, in this order."""
     engine: Engine = default({})
 
     _contents: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from fedsim.simulation.federation import Federation
 from fedsim.simulation.pipeline import pipeline
 from fedsim.simulation.roles import Cohort, draw_cohort
 from fedsim.simulation.training import train_local
+from fedsim.simulation.watching import watch
 from fedsim.tensors import flatten_buffers, flatten_params, layers_of, load_buffers, load_params
 from fedsim.types import Aggregate, ServerView
 
@@ -37,15 +38,21 @@ class State:
     attack: tuple[dict[str, Any], ...] = ()
     pattern: Tensor | None = None
     """That of a learned trigger, once one was learned."""
+    monitors: tuple[dict[str, Any], ...] = ()
+    """What each monitor remembers."""
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """A line of rounds.jsonl, the lines of clients.jsonl, and the flags that the round raised."""
+    """A line of rounds.jsonl, the lines of clients.jsonl, and the flags that the round raised.
+
+    `alarms` are sentences of the monitors, by their names.
+    """
 
     round: dict[str, Any]
     clients: list[dict[str, Any]]
     flags: tuple[str, ...] = ()
+    alarms: Mapping[str, str] = field(default_factory=dict)
 
 
 def initial_state(model: nn.Module) -> State:
@@ -85,6 +92,7 @@ def close_round(
     scenario, scores = federation.scenario, dict.fromkeys(_SCORES)
     if cohort.round % scenario.evaluate_every == 0 or cohort.round == scenario.rounds:
         scores = evaluate(federation, model, after.params, after.buffers, after.pattern)
+    after, alarms = watch(federation, model, after)
     record = {
         "round": cohort.round,
         **scores,
@@ -99,7 +107,7 @@ def close_round(
         },
     }
     clients = _client_records(cohort, replies, outcome)
-    return after, RoundRecord(record, clients, flags)
+    return after, RoundRecord(record, clients, flags, alarms)
 
 
 _SCORES = ("accuracy", "loss", "attack_success_rate", "robust_accuracy")

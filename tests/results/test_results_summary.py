@@ -24,6 +24,7 @@ KEYS = [
     "certified",
     "failures",
     "flags",
+    "after",
     "seconds",
     "parameters_sha256",
 ]
@@ -50,6 +51,7 @@ def test_keys_and_what_does_not_apply():
     assert summary["accuracy_per_class"] == [0.9, 0.8]
     assert summary["failures"] == {}
     assert summary["flags"] == []
+    assert summary["after"] == []
 
 
 def test_scores_are_those_of_the_last_round():
