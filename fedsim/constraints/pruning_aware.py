@@ -35,7 +35,7 @@ def pruning_aware(
     view: ConstraintView,
     *,
     fall: Share = 0.04,
-    lower: Annotated[float, Field(ge=0)] = 0.1,
+    lower: Annotated[float, Field(ge=0)] = 1.0,
 ) -> Float[Tensor, " d"]:
     """The update with the dormant units at 0 while training goes on, and put back at its end.
 
@@ -64,7 +64,7 @@ def pruning_aware(
     >>> pruning_aware(moved, ConstraintView(moved, params, 1, False, studied=marks))
     tensor([-2., -3.,  1.])
     >>> pruning_aware(moved, ConstraintView(moved, params, 2, True, studied=marks))
-    tensor([ 0.0000, -0.1000,  1.0000])
+    tensor([ 0., -1.,  1.])
     """
     if view.studied is None:
         raise ValueError("pruning_aware: needs a study of the global model; got none")

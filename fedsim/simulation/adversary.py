@@ -18,6 +18,7 @@ from fedsim.simulation.network import learn_pattern, learned_trigger, network_of
 from fedsim.simulation.pipeline import pipeline
 from fedsim.simulation.roles import Cohort
 from fedsim.simulation.rounds import State, server_view
+from fedsim.tensors import load_buffers, load_params
 from fedsim.types import AdversaryView
 
 KNOWLEDGE = ("own", "benign", "defense")
@@ -116,6 +117,7 @@ def _view(
     own = [reply for reply in usable if reply.client in cohort.acting]
     benign = [reply for reply in usable if reply.client not in cohort.acting]
     previous = state.previous_params
+    network, data = _own_model(federation, model, state, cohort)
     return AdversaryView(
         own=_rows(own, state),
         num_clients=len(cohort.clients),
@@ -130,7 +132,25 @@ def _view(
         shares=_shares(scenario, own, usable).to(state.params),
         server_lr=scenario.server.lr_at(cohort.round),
         benign_ids=tuple(reply.client for reply in benign) if knowledge >= 1 else None,
+        model=network,
+        data=data,
     )
+
+
+def _own_model(
+    federation: Federation, model: nn.Module, state: State, cohort: Cohort
+) -> tuple[nn.Module | None, tuple[Tensor, Tensor] | None]:
+    """Copies of the global network and of the acting clients' clean data, if an attack asks."""
+    adversary = federation.scenario.adversary
+    attacks = adversary.attack if adversary and adversary.attack else []
+    if not any(attack.plugin.facts.get("model") for attack in attacks):
+        return None, None
+    network = copy.deepcopy(model)
+    load_params(network, state.params)
+    load_buffers(network, state.buffers)
+    indices = torch.cat([federation.clients[client] for client in sorted(cohort.acting)])
+    data = federation.data.train.take(indices)
+    return network.eval().requires_grad_(False), (data.images, data.labels)
 
 
 def _rows(replies: list[Reply], state: State) -> Tensor:

@@ -1,0 +1,77 @@
+"""PoTrojan: a hidden unit that only the trigger wakes, written into the update by hand."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from fedsim.attacks import attacks
+from fedsim.attacks._neuron import detector, last_layers, seen, unit_coordinates
+from fedsim.registry import OneOf
+from fedsim.strict import Count
+from fedsim.tensors import flatten_params, load_params
+from fedsim.types import AdversaryView
+
+Trigger = Callable[[Tensor], Tensor]
+
+
+@attacks.needs(model=True)
+def potrojan(
+    view: AdversaryView,
+    *,
+    trigger: Annotated[Trigger, OneOf("triggers")],
+    target: Count,
+    strength: Annotated[float, Field(gt=0)] = 2.0,
+) -> Float[Tensor, "m d"]:
+    """The own rows, but that together they write a trigger and a payload into one hidden unit.
+
+    Trigger: relu(w · a − θ) of the last hidden layer's input a, w the linear discriminant of the
+    own images with and without the trigger, θ halfway between the highest w · a without it and the
+    lowest with it. Payload: there the unit adds `strength` times the largest lead of another class,
+    over the images with the trigger, to the logit of `target`, and nothing to the others. Weights
+    before and after the unit are equally long, which makes the change short. The rows carry it
+    divided by their share of the mean and the server's rate, so that a mean over the cohort brings
+    it in whole. A unit that sleeps on clean images has no gradient there: nobody's honest training
+    moves it afterwards.
+
+    Paper: Zou et al., "PoTrojan", 2018, arXiv:1802.03043 (single-neuron version).
+    Differs: the network cannot grow, so the unit takes the place of the one that matters least, of
+    least mean activation times outgoing weight on the own clean images; the payload neuron is the
+    output itself; the activation is the network's ReLU where the paper has a pulse; fires on a
+    trigger in place of one rare image.
+
+    Args:
+        trigger: as in the poison whose success is measured (a `backdoor` of `fraction: 0` trains
+            on nothing but clean images).
+        target: as there.
+        strength: > 1 for the payload to win over every image seen.
+
+    Raises:
+        ValueError: no model or data is given, the last two layers are not linear with a ReLU
+            between, the class does not exist, or the trigger cannot be told from clean images.
+    """
+    if view.model is None or view.data is None:
+        raise ValueError("potrojan: needs the global model and its clients' data; got none")
+    model, images = view.model, view.data[0]
+    hidden, out = last_layers(model)
+    if target >= out.out_features:
+        raise ValueError(f"potrojan: target must be in 0..{out.out_features - 1}; got {target}")
+    clean, marked = seen(model, hidden, out, images), seen(model, hidden, out, trigger(images))
+    unit = int((clean.units.mean(0) * out.weight.norm(dim=0)).argmin())
+    weight, bias = detector(clean.inputs, marked.inputs)
+    with torch.no_grad():
+        lead = (marked.logits.max(dim=1).values - marked.logits[:, target]).max().clamp(min=1)
+        gain = (strength * lead / torch.cat([weight, bias[None]]).norm()).sqrt()
+        before = flatten_params(model)
+        hidden.weight[unit], hidden.bias[unit] = gain * weight, gain * bias
+        out.weight[:, unit] = 0
+        out.weight[target, unit] = strength * lead / gain
+        change = (flatten_params(model) - before).to(view.own)
+        where = unit_coordinates(model, hidden, out, unit)
+        load_params(model, before)
+    shares = view.own.new_full((), len(view.own) / view.num_clients)
+    total = (shares if view.shares is None else view.shares.sum()) * view.server_lr
+    return torch.where(where, change / total.to(view.own), view.own)
