@@ -19,6 +19,10 @@ KINDS = (
     "triggers",
     "partitions",
     "metrics",
+    "inspections",
+    "repairs",
+    "filters",
+    "monitors",
 )
 install_import_hook([f"fedsim.{kind}" for kind in KINDS], "beartype.beartype")
 

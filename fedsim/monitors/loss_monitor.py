@@ -19,7 +19,7 @@ def loss_monitor(
     threshold: Annotated[float, Field(gt=0)] = 1.0,
     count: Count = 2,
 ) -> tuple[str | None, State]:
-    """An alarm with an audit of accuracy when the loss was over `threshold` more than `count` times.
+    """An alarm, with an audit of accuracy, when the loss was too high more than `count` times.
 
     A round whose mean cross-entropy on the server's data exceeds the threshold, or is not finite,
     is a warning. The warning after the first `count` is the alarm, and counting begins anew.

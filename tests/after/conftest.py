@@ -8,6 +8,8 @@ import pytest
 
 from tests.after.trained import TrainedPair, trained_pair
 
+collect_ignore = ["toys.py", "tiny_cnn.py"]  # files of a user, loaded by their path alone
+
 
 @pytest.fixture(scope="session")
 def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
