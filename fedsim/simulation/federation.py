@@ -234,10 +234,16 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(_bare(load_file(path), model))
     except (OSError, SafetensorError, RuntimeError) as error:
         text = str(error).splitlines()[0]
         raise UnplacedError(("model", "weights"), f"{path} does not fit: {text}") from error
+
+
+def _bare(tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a run by the names of its network, also where that stands in `Normalized`."""
+    within = {name.removeprefix("network."): tensor for name, tensor in tensors.items()}
+    return within if within.keys() == model.state_dict().keys() else tensors
 
 
 def _try_out(federation: Federation) -> None:
