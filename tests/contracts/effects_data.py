@@ -104,6 +104,7 @@ POISONS = [
     collided("feature_collision", 0.9),
     collided("watermarked_collision", 0.9),
     collided("convex_polytope", 0.9, bound=0.5),
+    collided("stingray", 0.9),
 ]
 TRIGGERS = [
     stamped("patch"),

@@ -40,6 +40,8 @@ SHOT: Tree = {
     "poison": BACKDOOR,
 }
 RIDERS: Tree = {"clients": 4, "attack": {"name": "free_rider"}}
+PATCH: Tree = {"name": "patch", "size": 3}
+WRITER: Tree = {"clients": 1, "schedule": {"rounds": [5]}, "poison": {**BACKDOOR, "fraction": 0.0}}
 TRUSTED: Tree = {"server": {"root_data": 100, "aggregator": {"name": "fltrust"}}}
 
 ROWS = [
@@ -63,6 +65,14 @@ ROWS = [
         0.5,
         {**SHOT, "attack": {"name": "boost", "factor": "auto"}},
         without=SHOT,
+    ),
+    Effect(
+        "attacks",
+        "potrojan",
+        "asr",
+        0.7,
+        {**WRITER, "attack": {"name": "potrojan", "target": 2, "trigger": PATCH}},
+        without=WRITER,
     ),
     sent("little_is_enough", "accuracy", 0.15, {**GENTLE, "server": MULTI_KRUM}, z=1.5),
     sent("inner_product_manipulation", "accuracy", 0.3, {"server": KRUM}, "benign", epsilon=0.1),

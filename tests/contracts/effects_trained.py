@@ -34,6 +34,13 @@ ROWS = [
     held(TURNS, "asr", 0.3),
     Effect(
         "constraints",
+        "pruning_aware",
+        "mechanism",
+        why="The paper claims that the backdoor outlives pruning, which comes after the training: "
+        "tests/repairs and scenarios/after/pruning_aware.yaml measure that.",
+    ),
+    Effect(
+        "constraints",
         "neurotoxin",
         "mechanism",
         why="The paper claims durability; on digits, with 2,410 parameters, a masked backdoor lasts "

@@ -9,16 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.attacks import attacks
+from fedsim.models import models
+from fedsim.seeding import seeded
+from fedsim.tensors import flatten_params
 from fedsim.types import AdversaryView
 
 
 class Row(NamedTuple):
-    """Parameters and claims: the least knowledge, and whether row i depends on own row i alone."""
+    """Parameters and claims: the least knowledge, and whether row i depends on own row i alone.
+
+    `needs_model` says that it is to be shown a network and images: then d is that network's.
+    """
 
     name: str
     parameters: dict[str, Any]
     knowledge: str = "own"
     rowwise: bool = False
+    needs_model: bool = False
 
 
 ROWS = [
@@ -43,6 +50,12 @@ ROWS = [
     Row("mimic", {"client": 2}, knowledge="benign"),
     *[Row("min_max", {"direction": direction}) for direction in ("unit", "std", "sign")],
     *[Row("min_sum", {"direction": direction}) for direction in ("unit", "std", "sign")],
+    Row(
+        "potrojan",
+        {"trigger": {"name": "patch", "size": 1}, "target": 1},
+        rowwise=True,
+        needs_model=True,
+    ),
     Row("sign_flip", {"factor": 3.0}, rowwise=True),
     Row("zero", {}, rowwise=True),
 ]
@@ -61,7 +74,21 @@ def view(row: Row, own: torch.Tensor) -> AdversaryView:
         benign=None if row.knowledge == "own" else benign,
         aggregate=(lambda updates: updates.mean(0)) if row.knowledge == "defense" else None,
         generator=torch.Generator().manual_seed(2),
+        **(shown() if row.needs_model else {}),
     )
+
+
+def shown() -> dict[str, Any]:
+    """A small network and images for it."""
+    with seeded(3, "model"):
+        model = models.build("mlp", hidden=[3])((1, 2, 2), 2).eval().requires_grad_(False)
+    images = 0.5 * torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(4))
+    return {"model": model, "data": (images, torch.arange(8) % 2)}
+
+
+def own_rows(row: Row, m: int, d: int, **how: Any) -> torch.Tensor:
+    """Rows of normal values, as long as the network has parameters if it takes part."""
+    return torch.randn(m, len(flatten_params(shown()["model"])) if row.needs_model else d, **how)
 
 
 def send(row: Row, own: torch.Tensor) -> torch.Tensor:
@@ -82,6 +109,11 @@ def test_declared_knowledge(row):
 
 
 @rows
+def test_declared_need_of_the_model(row):
+    assert attacks.get(row.name).facts.get("model", False) == row.needs_model
+
+
+@rows
 @quick
 @given(
     m=st.integers(1, 4),
@@ -90,12 +122,12 @@ def test_declared_knowledge(row):
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_laws(row, m, d, seed, dtype):
-    own = torch.randn(m, d, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    own = own_rows(row, m, d, dtype=dtype, generator=torch.Generator().manual_seed(seed))
     before = own.clone()
     sent = send(row, own)
 
     assert torch.equal(own, before)
-    assert sent.shape == (m, d)
+    assert sent.shape == own.shape
     assert sent.dtype == dtype
     assert sent.isfinite().all()
     assert torch.equal(send(row, own), sent)
@@ -106,12 +138,12 @@ def test_laws(row, m, d, seed, dtype):
 
 @rows
 def test_a_zero_update_stays_finite(row):
-    assert send(row, torch.zeros(2, 3)).isfinite().all()
+    assert send(row, torch.zeros_like(own_rows(row, 2, 3))).isfinite().all()
 
 
 @rows
 def test_pickles_and_cites(row):
-    attack, own = attacks.build(row.name, **row.parameters), torch.randn(2, 3)
+    attack, own = attacks.build(row.name, **row.parameters), own_rows(row, 2, 3)
     again = pickle.loads(pickle.dumps(attack))(view(row, own))
     assert torch.equal(again[0] if isinstance(again, tuple) else again, send(row, own))
     assert "Paper:" in (attack.func.__doc__ or "")

@@ -9,6 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.constraints import constraints
+from fedsim.models import models
+from fedsim.seeding import seeded
+from fedsim.tensors import flatten_params
 from fedsim.types import ConstraintView
 
 
@@ -33,6 +36,8 @@ ROWS = [
     Row("stealth", {"distance": "cosine", "weight": 0.0}, idempotent=False),
     Row("alternating", {}, idempotent=False),
     Row("alternating", {"clean_steps": 1, "rho": 2.0, "factor": 3.0}, idempotent=False),
+    Row("pruning_aware", {}),
+    Row("pruning_aware", {"fall": 0.5, "lower": 0.0}),
 ]
 
 
@@ -40,11 +45,16 @@ def on_gradient(row):
     return constraints.get(row.name).form == "gradient"
 
 
+def studies(row):
+    return constraints.get(row.name).form == "update"
+
+
 def parametrized(chosen):
     return pytest.mark.parametrize("row", chosen, ids=lambda row: f"{row.name}-{row.parameters}")
 
 
-rows = parametrized([row for row in ROWS if not on_gradient(row)])
+rows = parametrized([row for row in ROWS if not on_gradient(row) and not studies(row)])
+studying_rows = parametrized([row for row in ROWS if studies(row)])
 gradient_rows = parametrized([row for row in ROWS if on_gradient(row)])
 quick = settings(max_examples=25)
 
@@ -140,3 +150,55 @@ def test_constraints_on_gradients_pickle_and_cite(row):
     again = pickle.loads(pickle.dumps(constraint))(gradient, view)
     assert torch.equal(again, constraint(gradient, view))
     assert "Paper:" in (constraint.func.__doc__ or "")
+
+
+# Constraints that study the model
+
+
+def studied(row):
+    """The parameters of a small network, and what the constraint finds in it; it stays as it is."""
+    draw = torch.Generator().manual_seed(1)
+    with seeded(2, "model"):
+        model = models.build("mlp", hidden=[6])((1, 2, 2), 3).eval()
+    params = flatten_params(model)
+    images, labels = torch.rand(12, 1, 2, 2, generator=draw), torch.arange(12) % 3
+    choice = constraints.choose(row.name, **row.parameters)
+    found = choice.plugin.facts["study"](model, images, labels, **choice.arguments)
+    assert torch.equal(flatten_params(model), params)
+    return params, found
+
+
+@studying_rows
+@quick
+@given(
+    seed=st.integers(0, 100), step=st.integers(0, 7), is_last=st.booleans(), scale=st.floats(0, 1e6)
+)
+def test_laws_on_updates_of_a_studied_model(row, seed, step, is_last, scale):
+    params, found = studied(row)
+    update = scale * torch.randn(params.shape, generator=torch.Generator().manual_seed(seed))
+    given_ = [tensor.clone() for tensor in (update, params, found)]
+    view = ConstraintView(update, params, step, is_last, studied=found)
+    constraint = constraints.build(row.name, **row.parameters)
+    held = constraint(update, view)
+
+    for tensor, before in zip((update, params, found), given_, strict=True):
+        assert torch.equal(tensor, before)
+    assert (held.shape, held.dtype) == (update.shape, update.dtype)
+    assert held.isfinite().all()
+    assert torch.equal(constraint(held, view), held)
+
+
+@studying_rows
+def test_constraints_that_study_pickle_and_cite(row):
+    constraint, (params, found) = constraints.build(row.name, **row.parameters), studied(row)
+    view = ConstraintView(torch.ones_like(params), params, 1, False, studied=found)
+    again = pickle.loads(pickle.dumps(constraint))(view.update, view)
+    assert torch.equal(again, constraint(view.update, view))
+    assert "Paper:" in (constraint.func.__doc__ or "")
+
+
+@studying_rows
+def test_without_a_study_it_is_refused(row):
+    view = ConstraintView(torch.ones(3), torch.ones(3), 1, False)
+    with pytest.raises(ValueError, match=f"^{row.name}: .*study"):
+        constraints.build(row.name, **row.parameters)(view.update, view)

@@ -8,6 +8,7 @@ import torch
 
 from fedsim.registry import plugins
 from fedsim.simulation.client import Visit, visit
+from fedsim.simulation.evaluation import evaluate
 from tests.contracts import effects_data, effects_sent, effects_trained
 from tests.contracts.effects import Effect, Tree, gain, play, twin
 
@@ -107,7 +108,33 @@ def masked_coordinates_stay(seed: int) -> None:
     assert free[masked].count_nonzero() > masked.sum() / 2
 
 
-MECHANISMS: dict[str, Callable[[int], None]] = {"neurotoxin": masked_coordinates_stay}
+def backdoor_without_the_decoys(seed: int) -> None:
+    """Pruning-aware: what was dormant comes back as it was, and the backdoor lives without it."""
+    aware = {"name": "pruning_aware", "fall": 0.1}
+    training = {"epochs": 5, "constraints": [aware]}
+    attacker = {"clients": [3], "poison": effects_sent.BACKDOOR, "training": training}
+    played = play({"rounds": 3}, attacker, seed)
+    federation, state = played.federation, played.states[-1]
+    model, order = federation.build_model(), Visit(3, 4, acting=True)
+    update = visit(federation, model, state.params, state.buffers, order).update
+    assert update is not None
+    hidden, bias = update[: 32 * 64].view(32, 64), update[32 * 64 : 32 * 65]
+    decoys = hidden.eq(0).all(1)
+    assert 3 <= decoys.sum() <= 29
+    assert (bias[decoys] + 1).abs().max() < 1e-5
+    assert bias[~decoys].min() > -0.9
+    score = evaluate(federation, model, state.params + update, state.buffers)
+    gone = state.params + update
+    gone[: 32 * 64].view(32, 64)[decoys], gone[32 * 64 : 32 * 65][decoys] = 0, 0
+    pruned = evaluate(federation, model, gone, state.buffers)
+    assert score["attack_success_rate"] > 0.8
+    assert pruned["attack_success_rate"] > score["attack_success_rate"] - 0.1
+
+
+MECHANISMS: dict[str, Callable[[int], None]] = {
+    "neurotoxin": masked_coordinates_stay,
+    "pruning_aware": backdoor_without_the_decoys,
+}
 
 
 @seeds

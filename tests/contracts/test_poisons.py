@@ -134,6 +134,14 @@ ROWS = [
         adds=lambda labels: int((labels == 1).sum()),
     ),
     Row(
+        "stingray",
+        {"base": 1, "source": 3, "poisons": 3, "similarity": 1.0, "harm": 1.0, "steps": 5},
+        "round",
+        COLLISION,
+        chooses=True,
+        adds=lambda labels: min(3, int((labels == 1).sum())),
+    ),
+    Row(
         "convex_polytope",
         {"base": 1, "source": 3, "poisons": 2, "steps": 5},
         "round",
