@@ -1,0 +1,47 @@
+"""How far below the others a class's number lies, in robust standard deviations."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from fedsim.tensors import median
+
+_FROM_MAD = 1.4826  # of a normal distribution: its standard deviation over its MAD
+_FROM_MEAN = 1.2533  # and over its mean absolute deviation
+
+
+def check_classes(name: str, num_classes: int) -> None:
+    """ValueError if there are too few classes for one to be an outlier among them."""
+    if num_classes < 3:
+        raise ValueError(f"{name} needs at least 3 classes to compare; got {num_classes}")
+
+
+def below_median(norms: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """(median − norm) / (1.4826 · MAD): positive for the small, negative for the large.
+
+    Where the MAD is 0, 1.2533 times the mean absolute deviation stands for it; where that is 0
+    too, nothing is an outlier and all are 0.
+
+    >>> below_median(Tensor([1, 9, 10, 11, 12]))[0] * 1.4826
+    tensor(9.)
+    """
+    deviations = median(norms) - norms
+    return deviations / _deviation(deviations.abs())
+
+
+def double_below_median(norms: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """As `below_median`, but the MAD of each side of the median is that of its own side's norms.
+
+    >>> double_below_median(Tensor([1, 9, 10, 11, 90]))[0] * 1.4826
+    tensor(9.)
+    """
+    deviations = median(norms) - norms
+    small, large = deviations >= 0, deviations <= 0
+    below = deviations / _deviation(deviations[small].abs())
+    return below.where(small, deviations / _deviation(deviations[large].abs()))
+
+
+def _deviation(distances: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """The standard deviation that these distances from the median speak for; 1 where all are 0."""
+    by_mad, by_mean = _FROM_MAD * median(distances), _FROM_MEAN * distances.mean()
+    found = by_mad.where(by_mad > 0, by_mean)
+    return found.where(found > 0, 1)
