@@ -4,14 +4,13 @@ import copy
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fedsim.suspects import Suspect
 
-Examples = tuple[Float[Tensor, "b c h w"], Int[Tensor, " b"]]
-"""Images in [0, 1] and their labels."""
+Examples = tuple[Tensor, Tensor]
+"""Images (b, c, h, w) in [0, 1] and their labels (b,)."""
 
 
 def copy_of(model: nn.Module) -> nn.Module:

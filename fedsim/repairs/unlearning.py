@@ -70,7 +70,7 @@ def _trigger(suspect: Suspect, inspection: Inspection | None) -> Recovered:
     found: Recovered | None = inspect(suspect).trigger
     if found is None:
         raise ValueError(
-            "unlearning: the inspection recovered no trigger; "
-            "take one that does (neural_cleanse, deep_inspect)"
+            "unlearning: the inspection recovered no trigger. "
+            "Take one that does (neural_cleanse, deep_inspect)"
         )
     return found
