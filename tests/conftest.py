@@ -19,7 +19,6 @@ KINDS = (
     "triggers",
     "partitions",
     "metrics",
-    "inspections",
     "repairs",
     "filters",
     "monitors",

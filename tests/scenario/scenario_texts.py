@@ -50,6 +50,10 @@ adversary:
     lr_milestones: [0.2, 0.8]
     constraints: [{name: projection, norm: l2, radius: 0.1}]
   attack: [{name: boost, factor: auto}, {name: boost, factor: 100}]
+monitors: [{name: class_audit, window: 3}]
+after:
+  - {name: pruning, fall: 0.05}
+  - {name: unlearning, inspection: {name: neural_cleanse, steps: 10}}
 engine: {name: ray, trainer: sequential, workers: auto, num_gpus: 0.5, device: cpu}
 """
 

@@ -7,8 +7,8 @@ from fedsim.scenario import Scenario, load, yaml12
 from tests.scenario.scenario_texts import MINIMAL, minimal
 
 ALL = (
-    "Known: adversary, clean_twin, clients, data, engine, evaluate_every, faults, matrix, model, name, "
-    "rounds, seed, server."
+    "Known: adversary, after, clean_twin, clients, data, engine, evaluate_every, faults, matrix, model, "
+    "monitors, name, rounds, seed, server."
 )
 DBA = "adversary: {clients: 4, poison: {name: distributed_backdoor, target: 2, per_batch: 3, "
 
@@ -16,9 +16,14 @@ ADDED = {  # text added to MINIMAL → the line, without its "a.yaml:"
     # keys
     "sevrer: {}": "8:1: sevrer: unknown key. Did you mean 'server'?",
     "matrx: {}": "8:1: matrx: unknown key. Did you mean 'matrix'?",
-    "monsters: []": f"8:1: monsters: unknown key. {ALL}",
+    "zebra: []": f"8:1: zebra: unknown key. {ALL}",
     "1: 2": f"8:1: 1: unknown key. {ALL}",
     '"a\\nb": 1': f"8:1: a\\nb: unknown key. {ALL}",
+    "monsters: []": "8:1: monsters: unknown key. Did you mean 'monitors'?",
+    "after: [{name: prunning}]": (
+        "8:9: after.0.name: unknown inspection, repair or filter 'prunning'. Did you mean 'pruning'?"
+    ),
+    "after: [{name: pruning}]": "8:9: after.0: 'pruning' needs root data. Set server.root_data.",
     "server: {min_reply: 1}": "8:10: server.min_reply: unknown key. Did you mean 'min_replies'?",
     "seed: 1\nseed: 2": "9:1: seed: appears twice; the first is at 8:1. Remove one.",
     "data: {partition: {name: iid}, partition: {name: iid}}": (

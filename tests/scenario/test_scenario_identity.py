@@ -48,6 +48,8 @@ LISTS = {
     "postaggregators": "server.postaggregators",
     "constraints": "adversary.training.constraints",
     "attacks": "adversary.attack",
+    **dict.fromkeys(("inspections", "repairs", "filters"), "after"),
+    "monitors": "monitors",
 }
 
 
@@ -142,6 +144,11 @@ def test_what_cannot_change_a_number_leaves_the_hash(override):
         "adversary.training.constraints.0.radius=0.2",
         "server.lr.11=0.2",
         "model.normalize=false",
+        "after.0.fall=0.2",
+        "after.1.inspection.steps=11",
+        "after=[]",
+        "monitors.0.window=6",
+        "monitors=[]",
     ],
 )
 def test_what_can_change_a_number_changes_the_hash(override):
