@@ -10,16 +10,17 @@ from torch import Tensor
 log = logging.getLogger("fedsim")
 
 
-def read(path: Path, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor] | None:
-    """The tensors at `path`; None unless those of `sizes` have these shapes and all are finite."""
+def read(path: Path, sizes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Tensor] | None:
+    """The tensors at `path`; None unless they have these `sizes` and all are finite."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         found = load(path.read_bytes())
-        whole = all(tuple(found[name].shape) == size for name, size in sizes.items())
+        known = {name: tuple(found[name].shape) for name in sizes}
     except (OSError, SafetensorError, KeyError):
         return None
+    whole = all(size in (None, known[name]) for name, size in sizes.items())
     return found if whole and all(value.isfinite().all() for value in found.values()) else None
 
 

@@ -63,6 +63,12 @@ class Shadows:
         states = {name: value[rows] for name, value in self.states.items()}
         return Shadows(self.model, states, self.trojaned[rows])
 
+    def finite(self) -> "Shadows":
+        """The networks all of whose parameters and buffers are finite."""
+        flat = [value.reshape(len(self), -1) for value in self.states.values()]
+        whole = torch.stack([value.isfinite().all(dim=1) for value in flat]).all(dim=0)
+        return self.take(whole.nonzero()[:, 0])
+
     def answers(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "n b k"]:
         """The logits of every network on the same images."""
         out: Tensor = vmap(_logits(self.model), (0, None))(self.states, images)

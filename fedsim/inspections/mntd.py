@@ -10,7 +10,7 @@ from torch import Tensor
 from fedsim.inspections import inspections
 from fedsim.inspections._kept import read, write
 from fedsim.inspections._meta_classifier import Plan, as_images, score, shapes, train
-from fedsim.inspections._shadows import Lessons, cast_shadows, jumbo
+from fedsim.inspections._shadows import Lessons, Shadows, cast_shadows, jumbo
 from fedsim.seeding import generator, seeded
 from fedsim.strict import Positive
 from fedsim.suspects import Suspect, Verdict
@@ -53,7 +53,7 @@ def mntd(
         threshold: a logit; None: what `false_positive_rate` says, but never below 0.
 
     Raises:
-        ValueError: there are no clean images.
+        ValueError: there are no clean images, or nearly all shadow models diverge.
     """
     if suspect.images is None or suspect.labels is None:
         raise ValueError("mntd needs clean images of the server's. Set server.root_data.")
@@ -74,31 +74,42 @@ def _learned(suspect: Suspect, lessons: Lessons, plan: Plan, num_shadows: int) -
 
     They depend on the data, the architecture and the parameters alone, as does their file's name.
     """
-    sizes, cut = shapes(plan, suspect.shape, suspect.num_classes), 3 * num_shadows // 4
-    held_out = (num_shadows - cut,)
-    key = _key(suspect, lessons, plan, num_shadows)
+    sizes = shapes(plan, suspect.shape, suspect.num_classes)
+    key = _key(suspect, lessons, (FORMAT, num_shadows, plan, lessons[2:]))
     path = suspect.cache / f"mntd-{key[:16]}.safetensors" if suspect.cache else None
-    known = read(path, {**sizes, "benign": held_out, "backdoored": held_out}) if path else None
+    known = read(path, {**sizes, "benign": None, "backdoored": None}) if path else None
     if known is not None:
         return {name: value.to(lessons.images) for name, value in known.items()}
     draw = generator(int(key[:15], 16), "mntd")
     with seeded(int(key[:15], 16), "mntd"):
         trojans = jumbo(num_shadows, suspect.shape, suspect.num_classes, draw)
-        shadows = cast_shadows(suspect.fresh, trojans, lessons, draw)
-        found = train(shadows.take(slice(2 * cut)), plan, sizes, draw)
+        seen, unseen = _divided(cast_shadows(suspect.fresh, trojans, lessons, draw), num_shadows)
+        found = train(seen, plan, sizes, draw)
     with torch.no_grad():
-        scores = score(found, shadows.take(slice(2 * cut, None)).answers(as_images(found)))
-    found = {**found, "benign": scores[0::2], "backdoored": scores[1::2]}
+        scores = score(found, unseen.answers(as_images(found)))
+    trojaned = unseen.trojaned > 0
+    found = {**found, "benign": scores[~trojaned], "backdoored": scores[trojaned]}
     if path:
         write(path, found)
     return found
 
 
-def _key(suspect: Suspect, lessons: Lessons, plan: Plan, num_shadows: int) -> str:
-    digest = hashlib.sha256()
-    shapes = [(name, tuple(value.shape)) for name, value in suspect.model.state_dict().items()]
-    settings = (FORMAT, num_shadows, plan, lessons[2:], suspect.shape, suspect.num_classes)
-    digest.update(f"{settings} {shapes} {suspect.model}".encode())
-    for tensor in (lessons.images, lessons.labels):
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+def _divided(shadows: Shadows, num_shadows: int) -> tuple[Shadows, Shadows]:
+    """Three quarters to learn from and one held out, without those whose training diverged."""
+    cut = 2 * (3 * num_shadows // 4)
+    parts = [shadows.take(rows).finite() for rows in (slice(cut), slice(cut, None))]
+    if any(len(part.trojaned.unique()) < 2 for part in parts):
+        left = sum(len(part) for part in parts)
+        raise ValueError(f"mntd: of {2 * num_shadows} shadow models only {left} did not diverge")
+    return parts[0], parts[1]
+
+
+def _key(suspect: Suspect, lessons: Lessons, settings: object) -> str:
+    """A hash of the data, the settings, and the network as one fixed seed makes it."""
+    born = suspect.fresh(generator(0, "mntd"))
+    tensors = {**born.state_dict(), **dict(born.named_buffers())}
+    digest = hashlib.sha256(f"{settings} {suspect.num_classes} {born}".encode())
+    for tensor in (lessons.images, lessons.labels, *tensors.values()):
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
