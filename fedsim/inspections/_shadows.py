@@ -110,11 +110,11 @@ def jumbo(
     c, h, w = shape
     kind = torch.randint(len(SIZES) + 1, (count,), generator=generator)
     sizes = torch.tensor([*SIZES, max(h, w)])[kind]
-    rows, columns = (_interval(side, sizes, uniform(0, 1)) for side in (h, w))
+    rows, columns = (_interval(side, sizes, uniform(0.0, 1.0)) for side in (h, w))
     square, faint = uniform(0.2, 0.6), uniform(0.05, 0.2)
     square = torch.where(square > 0.5, 1, square)
     opacity = torch.where(kind == len(SIZES), faint, square)
-    noise, extra = torch.rand(count, c, h, w, generator=generator), uniform(0, 1).view(-1, 1, 1, 1)
+    noise, extra = torch.rand(count, c, h, w, generator=generator), uniform(0.0, 1.0).view(-1, 1, 1, 1)
     added = uniform(0.05, 0.5)
     return Trojans(
         mask=opacity.view(-1, 1, 1, 1) * (rows[:, :, None] & columns[:, None, :])[:, None],
