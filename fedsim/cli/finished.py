@@ -127,5 +127,5 @@ def _table(records: Sequence[dict[str, Any]]) -> "Table":
     for k, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if k < 2 else "right")
     for record in records:
-        table.add_row(*cells(record))
+        table.add_row(*cells([record]))
     return table

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.reporting.after import after_sections
 from fedsim.reporting.labels import Group, RunLike, distinct, group, labelled
 from fedsim.reporting.measure import facts
 from fedsim.reporting.scores import Row, rows
@@ -59,7 +60,7 @@ def html(
         scores=_scores(scored),
         flags=_flags(groups),
         missing=list(missing),
-        sections=sections(every, groups) if every else [],
+        sections=[*sections(every, groups), *after_sections(groups)] if every else [],
         certified=_certified(groups),
         environment=_environment(every),
         scenarios=[(one.text, to_yaml(one.runs[0].scenario)) for one in groups[:SCENARIOS]],

@@ -35,8 +35,15 @@ def gallery_figure(examples: Mapping[str, Any]) -> Figure | None:
     trains on, `trained` with their `trained_labels`, those `alike`, and those `measured`.
     """
     rows = picture_rows(examples)
-    if not rows:
-        return None
+    return _sheet_of(rows) if rows else None
+
+
+def montage_figure(rows: Mapping[str, Any]) -> Figure:
+    """Rows of images, each (k, c, h, w) with pixels in [0, 1], under the names of the rows."""
+    return _sheet_of({text: _coloured(_array(images)) for text, images in rows.items()})
+
+
+def _sheet_of(rows: Mapping[str, Pixels]) -> Figure:
     count = min(SHOWN, max(len(images) for images in rows.values()))
     sheet = _montage([images[:count] for images in rows.values()], count)
     height, width = sheet.shape[:2]

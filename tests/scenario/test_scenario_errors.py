@@ -21,7 +21,7 @@ ADDED = {  # text added to MINIMAL → the line, without its "a.yaml:"
     '"a\\nb": 1': f"8:1: a\\nb: unknown key. {ALL}",
     "monsters: []": "8:1: monsters: unknown key. Did you mean 'monitors'?",
     "after: [{name: prunning}]": (
-        "8:9: after.0.name: unknown inspection, repair or filter 'prunning'. Did you mean 'pruning'?"
+        "8:10: after.0.name: unknown inspection, repair or filter 'prunning'. Did you mean 'pruning'?"
     ),
     "after: [{name: pruning}]": "8:9: after.0: 'pruning' needs root data. Set server.root_data.",
     "server: {min_reply: 1}": "8:10: server.min_reply: unknown key. Did you mean 'min_replies'?",
