@@ -11,8 +11,8 @@ from fedsim.cli import main
 from fedsim.errors import DataError, RunError, ScenarioError
 
 COMMANDS = [
-    "run", "resume", "validate", "preview", "list", "describe", "schema", "report",
-    "compare", "export", "bench", "new",
+    "run", "resume", "validate", "preview", "list", "describe", "schema", "inspect", "repair",
+    "ensemble", "report", "compare", "export", "bench", "new",
 ]  # fmt: skip
 
 
