@@ -121,11 +121,12 @@ def _table(records: Sequence[dict[str, Any]]) -> "Table":
     """A line for each check."""
     from rich.table import Table
 
-    from fedsim.reporting.after import COLUMNS, cells
+    from fedsim.reporting.after import COLUMNS, cells, filled
 
+    header, rows = filled(COLUMNS, [cells([record]) for record in records])
     table = Table()
-    for k, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if k < 2 else "right")
-    for record in records:
-        table.add_row(*cells([record]))
+    for column in header:
+        table.add_column(column, justify="left" if column in ("check", "verdict") else "right")
+    for row in rows:
+        table.add_row(*row)
     return table

@@ -24,7 +24,8 @@ Entry = Mapping[str, Any]
 
 COLUMNS = (
     *("check", "verdict", "score", "threshold", "target"),
-    *("accuracy %", "after", "ASR %", "after", "caught %", "clean lost %", "seconds"),
+    *("accuracy %", "accuracy after", "ASR %", "ASR after"),
+    *("caught %", "clean lost %", "seconds"),
 )
 """The columns of a table of checks."""
 
@@ -47,7 +48,8 @@ def after_sections(groups: Sequence[Group]) -> list[Section]:
         return []
     pictures = [*_roc(checked), *_triggers(checked)]
     rows = [[one.text, *row] for one in checked for row in _rows(one.runs)]
-    return [Section("After training", pictures, Grid(["", *COLUMNS], rows), _legend(checked))]
+    grid = Grid(*filled(["", *COLUMNS], rows))
+    return [Section("After training", pictures, grid, _legend(checked))]
 
 
 def cells(entries: Sequence[Entry]) -> list[str]:
@@ -71,6 +73,12 @@ def cells(entries: Sequence[Entry]) -> list[str]:
         ),
         f"{fmean(one['seconds'] for one in entries):.1f}",
     ]
+
+
+def filled(header: Sequence[str], rows: Sequence[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The table without the columns in which there is nothing."""
+    kept = [k for k in range(len(header)) if any(row[k] != NULL for row in rows)]
+    return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def _checked(groups: Sequence[Group]) -> Iterator[Checks]:

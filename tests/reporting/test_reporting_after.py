@@ -87,6 +87,14 @@ def test_seeds_share_a_row_and_twins_have_their_own(tmp_path):
     assert "neural_cleanse, area 1.00" in section.pictures[0].svg
 
 
+def test_columns_with_nothing_are_left_out():
+    (section,) = after_sections(group([checked(inspected(3.0))]))
+    assert section.grid.header == [
+        *("", "check", "verdict", "score", "threshold", "target"),
+        *("accuracy %", "ASR %", "seconds"),
+    ]
+
+
 def test_no_curve_without_clean_models():
     (section,) = after_sections(group([checked(inspected(3.0))]))
     assert section.pictures == []
