@@ -114,7 +114,8 @@ def jumbo(
     square, faint = uniform(0.2, 0.6), uniform(0.05, 0.2)
     square = torch.where(square > 0.5, 1, square)
     opacity = torch.where(kind == len(SIZES), faint, square)
-    noise, extra = torch.rand(count, c, h, w, generator=generator), uniform(0.0, 1.0).view(-1, 1, 1, 1)
+    noise = torch.rand(count, c, h, w, generator=generator)
+    extra = uniform(0.0, 1.0).view(-1, 1, 1, 1)
     added = uniform(0.05, 0.5)
     return Trojans(
         mask=opacity.view(-1, 1, 1, 1) * (rows[:, :, None] & columns[:, None, :])[:, None],
