@@ -28,6 +28,11 @@ def below_median(norms: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
     return deviations / _deviation(deviations.abs())
 
 
+def above_median(values: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+    """As `below_median` of the negative values: positive for the large."""
+    return below_median(-values)
+
+
 def double_below_median(norms: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
     """As `below_median`, but the MAD of each side of the median is that of its own side's norms.
 

@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 from fedsim.inspections import inspections
 from fedsim.inspections._anomaly import below_median, check_classes
 from fedsim.inspections._queries import answers, batches, clean_images, uniform
+from fedsim.inspections._sparsity import adapt, bounded, unbounded
 from fedsim.strict import Positive, Share
 from fedsim.suspects import Recovered, Suspect, Verdict
 
 Above = Annotated[float, Field(gt=0)]
 _NAME = "neural_cleanse"
-_INSIDE = 1 - 1e-6  # no mask begins where its slope has vanished
 
 
 @inspections.declare(data=True)
@@ -58,17 +58,17 @@ def neural_cleanse(  # noqa: PLR0913 (an optimisation and its schedule)
     check_classes(_NAME, suspect.num_classes)
     images = clean_images(_NAME, suspect)
     k, (c, h, w) = suspect.num_classes, suspect.shape
-    raw = [_unbounded(uniform(suspect, k, channels, h, w)) for channels in (1, c)]
+    raw = [unbounded(uniform(suspect, k, channels, h, w)) for channels in (1, c)]
     optimizer = torch.optim.Adam(raw, lr=lr, betas=(0.5, 0.9))
     best = _Found(raw[0].new_full((k,), h * w), torch.ones_like(raw[0]), torch.zeros_like(raw[1]))
     weights, streaks = torch.zeros_like(best.norms), torch.zeros_like(best.norms)
     for batch in batches(images, steps, batch_size, suspect.generator):
         found, losses, reached = _try(suspect, batch, raw, success)
-        for tensor, slope in zip(raw, _slopes(losses + weights * found.norms, raw), strict=True):
+        for tensor, slope in zip(raw, _slopes(losses, weights, found.norms, raw), strict=True):
             tensor.grad = slope
         optimizer.step()
         best = _smaller(best, found, reached)
-        weights, streaks = _adapt(weights, streaks, reached, cost, multiplier, patience)
+        weights, streaks = adapt(weights, streaks, reached, cost, multiplier, patience)
     index = below_median(best.norms)
     score, target = float(index.max()), int(index.argmax())
     details = {"norms": best.norms, "anomalies": index}
@@ -86,17 +86,12 @@ class _Found(NamedTuple):
     patterns: Float[Tensor, "k c h w"]
 
 
-def _unbounded(values: Tensor) -> Tensor:
-    """The numbers whose tanh / 2 + 0.5 are `values`."""
-    return torch.atanh((2 * values - 1) * _INSIDE).requires_grad_()
-
-
 @torch.enable_grad()
 def _try(
     suspect: Suspect, images: Tensor, raw: list[Tensor], success: float
 ) -> tuple[_Found, Float[Tensor, " k"], Bool[Tensor, " k"]]:
     """The triggers, their mean losses on `images`, and which of them reach their class."""
-    masks, patterns = (tensor.tanh() / 2 + 0.5 for tensor in raw)
+    masks, patterns = (bounded(tensor) for tensor in raw)
     stamped = (1 - masks[:, None]) * images + (masks * patterns)[:, None]
     logits = answers(_NAME, suspect, stamped.flatten(0, 1))
     targets = torch.arange(len(masks), device=logits.device).repeat_interleave(len(images))
@@ -106,8 +101,10 @@ def _try(
 
 
 @torch.enable_grad()
-def _slopes(losses: Float[Tensor, " k"], raw: list[Tensor]) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(losses.sum(), raw)
+def _slopes(
+    losses: Tensor, weights: Tensor, norms: Tensor, raw: list[Tensor]
+) -> tuple[Tensor, ...]:
+    return torch.autograd.grad((losses + weights * norms).sum(), raw)
 
 
 def _smaller(best: _Found, found: _Found, reached: Bool[Tensor, " k"]) -> _Found:
@@ -117,19 +114,3 @@ def _smaller(best: _Found, found: _Found, reached: Bool[Tensor, " k"]) -> _Found
     return _Found(
         *(new.detach().where(row, old) for (new, old), row in zip(pairs, rows, strict=True))
     )
-
-
-def _adapt(
-    weights: Tensor,
-    streaks: Tensor,
-    reached: Bool[Tensor, " k"],
-    cost: float,
-    multiplier: float,
-    patience: int,
-) -> tuple[Tensor, Tensor]:
-    """The next λ by class, and for how many steps its class has been reached (< 0: has not)."""
-    streaks = torch.where(reached, streaks.clamp(min=0) + 1, streaks.clamp(max=0) - 1)
-    raised = torch.where(weights == 0, cost, weights * multiplier)
-    weights = torch.where(streaks == patience, raised, weights)
-    weights = torch.where(streaks == -patience, weights / multiplier**1.5, weights)
-    return weights, torch.where(streaks.abs() == patience, 0, streaks)

@@ -1,0 +1,96 @@
+"""DeepInspect's parts by hand, and what it says of federated backdoors."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fedsim.inspections._generator import generate, stamp, trained_generator
+from fedsim.inspections._inversion import invert
+from fedsim.inspections.deep_inspect import deep_inspect
+from tests.inspections.shortcuts import suspect
+
+
+def test_inversion_makes_images_of_every_class():
+    one = suspect(data=False)
+    images = invert("x", one, 3, 100)
+    assert images.shape == (12, 1, 4, 4)
+    assert 0 <= images.min() <= images.max() <= 1
+    assert one.model(images).argmax(dim=1).tolist() == [t for t in range(4) for _ in range(3)]
+
+
+def test_a_trigger_moves_pixels_by_a_share_of_their_room():
+    images = torch.tensor([0.0, 0.2, 1.0]).view(1, 1, 1, 3)
+    triggers = torch.tensor([[0.5, 0.5, 0.5], [-0.5, -0.5, -0.5], [0.0, 1.0, -1.0]]).view(
+        3, 1, 1, 3
+    )
+    expected = torch.tensor([[0.5, 0.6, 1.0], [0.0, 0.1, 0.5], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(stamp(triggers, images).flatten(1), expected)
+
+
+def test_a_heavier_size_makes_smaller_triggers():
+    def size(weight):
+        one = suspect(seed=5)
+        generator = trained_generator("x", one, one.images, 100, 64, 0.01, (0.1, weight, 0.0))
+        return generate(generator, one).abs().sum().item()
+
+    assert size(1.0) < 0.5 * size(0.0)
+
+
+def test_a_size_within_the_bound_costs_nothing():
+    def triggers(weight):
+        one = suspect(seed=5)
+        generator = trained_generator("x", one, one.images, 20, 64, 0.01, (0.1, weight, 1000.0))
+        return generate(generator, one)
+
+    assert torch.equal(triggers(1.0), triggers(0.0))
+
+
+def test_the_discriminator_has_a_say():
+    def triggers(weight):
+        one = suspect(seed=5)
+        generator = trained_generator("x", one, one.images, 20, 64, 0.01, (weight, 0.02, 0.0))
+        return generate(generator, one)
+
+    assert not torch.equal(triggers(1.0), triggers(0.0))
+
+
+def test_a_trigger_that_fails_has_the_largest_size():
+    one = suspect(shortcut=60.0)
+    one.model.linear.weight[3] = -5.0
+    verdict = deep_inspect(one, steps=100)
+    assert verdict.details["rates"][3] < 0.9
+    assert verdict.details["sizes"][3] == 16
+
+
+def test_the_way_to_a_shortcuts_class_is_the_shortest():
+    details = deep_inspect(suspect(shortcut=60.0), size=0.5).details
+    assert details["rates"][1] == 1
+    assert details["sizes"][1] < 0.3 * details["sizes"].median()
+
+
+def judged(pair, model, seed):
+    one = suspect(data=False, seed=seed)
+    return deep_inspect(replace(one, model=model, shape=(1, 8, 8), num_classes=10))
+
+
+def test_a_distributed_backdoor_is_found_without_any_data(trained):
+    pair = trained("dba", 1)
+    verdict = judged(pair, pair.backdoored, 1)
+    assert verdict.score > 1.5 * verdict.threshold
+    assert verdict.target == pair.target
+    others = pair.test.labels != pair.target
+    with torch.no_grad():
+        stamped = verdict.trigger.stamp(pair.test.images[others])
+        hits = pair.backdoored(stamped).argmax(dim=1) == pair.target
+    assert hits.float().mean() > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["dba", "boosted"])
+def test_federated_backdoors_are_found_and_stand_out_more_than_their_twins(trained, kind, seed):
+    pair = trained(kind, seed)
+    verdict, twin = judged(pair, pair.backdoored, seed), judged(pair, pair.clean, seed)
+    assert verdict.target == pair.target
+    assert verdict.score > twin.score
