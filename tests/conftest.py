@@ -19,6 +19,7 @@ KINDS = (
     "triggers",
     "partitions",
     "metrics",
+    "inspections",
     "repairs",
     "filters",
     "monitors",

@@ -1,6 +1,6 @@
 """Sparse perturbations of images: (1 − m) x + m p, many problems solved at once."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,7 +28,7 @@ class Problems(NamedTuple):
     others: Bool[Tensor, " u"]
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor, num_classes: int) -> Self:
+    def of(cls, images: Tensor, labels: Tensor, num_classes: int) -> "Problems":
         """All images under each class's universal problem, and each towards each other class."""
         n, device = len(labels), labels.device
         targets = torch.arange(num_classes, device=device).repeat_interleave(n)
