@@ -64,7 +64,7 @@ def test_a_trigger_that_fails_has_the_largest_size():
 
 
 def test_the_way_to_a_shortcuts_class_is_the_shortest():
-    details = deep_inspect(suspect(shortcut=60.0), size=0.5).details
+    details = deep_inspect(suspect(shortcut=60.0), size=0.5, steps=300).details
     assert details["rates"][1] == 1
     assert details["sizes"][1] < 0.3 * details["sizes"].median()
 

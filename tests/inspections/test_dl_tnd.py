@@ -59,7 +59,7 @@ def test_solved_problems_are_solved_by_few_pixels():
 
 
 def test_the_fixed_rule_looks_at_the_similarities_themselves():
-    verdict = dl_tnd(suspect(shortcut=60.0), rule="fixed")
+    verdict = dl_tnd(suspect(shortcut=60.0), rule="fixed", steps=30)
     assert verdict.threshold == 0.75
     assert verdict.score == verdict.details["similarities"].max()
     assert verdict.target == verdict.details["similarities"].argmax()

@@ -27,7 +27,7 @@ def quick(name):
 
 
 def test_a_shortcut_is_found_its_class_named_and_its_pixel_recovered():
-    verdict = inspections.build("neural_cleanse")(suspect(shortcut=60.0))
+    verdict = inspections.build("neural_cleanse", steps=200)(suspect(shortcut=60.0))
     assert verdict.target == TARGET
     assert verdict.details["norms"][TARGET] < 0.3 * verdict.details["norms"].median()
     mask, pattern = verdict.trigger
@@ -40,7 +40,7 @@ def test_a_shortcut_is_found_its_class_named_and_its_pixel_recovered():
 
 
 def test_without_the_shortcut_the_class_is_as_far_away_as_its_neighbours():
-    norms = inspections.build("neural_cleanse")(suspect()).details["norms"]
+    norms = inspections.build("neural_cleanse", steps=200)(suspect()).details["norms"]
     assert norms[TARGET] > 0.7 * norms.median()
 
 

@@ -37,7 +37,7 @@ def test_a_class_that_cannot_be_reached_has_the_largest_norm():
 
 
 def test_batches_of_some_images_find_the_shortcut_too():
-    assert neural_cleanse(suspect(shortcut=60.0), batch_size=7).target == 1
+    assert neural_cleanse(suspect(shortcut=60.0), batch_size=7, steps=100).target == 1
 
 
 def judged(pair, model, seed):
@@ -45,7 +45,8 @@ def judged(pair, model, seed):
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 8, 8)
     one = replace(suspect(data=False), model=model, shape=shape, num_classes=10)
-    return neural_cleanse(replace(one, generator=generator, images=images, labels=labels))
+    one = replace(one, generator=generator, images=images, labels=labels)
+    return neural_cleanse(one, steps=300)
 
 
 def test_a_distributed_backdoor_is_found_with_its_trigger(trained):
