@@ -4,14 +4,15 @@ An mlp of 64 units, 200 clean images, seeds 0, 1, 2, accuracy/ASR in percent:
 
 | | trained | pruning | fine_tuning | fine_pruning | unlearning | the same, trigger known |
 |---|---|---|---|---|---|---|
-| centralized | 97/100 | 88/96 | 97/99 | 96/95 | 96/17 | 96/7 |
-| dba | 94/100 | 82/80 | 96/99 | 94/73 | 95/47 | 95/3 |
-| boosted | 91/100 | 86/93 | 95/77 | 96/61 | 95/22 | 95/6 |
-| boosted, pruning_aware | 91/100 | 83/94 | 95/65 | 95/60 | 95/13 | 95/4 |
+| centralized | 97/100 | 88/96 | 97/99 | 96/95 | 96/22 | 96/7 |
+| dba | 94/100 | 82/80 | 96/99 | 94/73 | 95/66 | 95/3 |
+| boosted | 91/100 | 86/93 | 95/77 | 96/61 | 95/27 | 95/6 |
+| boosted, pruning_aware | 91/100 | 83/94 | 95/65 | 95/60 | 95/15 | 95/4 |
 
 Fine-tuning leaves backdoors and fine-pruning removes more of them, as claimed, but neither brings
 one down to its clean twin (0 to 8): so small a network has no units to spare, and pruning leaves a
-backdoor that was not trained against it as well.
+backdoor that was not trained against it as well. Unlearning does best, with what Neural Cleanse
+recovers or with the real trigger; of DBA's it recovers a part, and the whole still works.
 """
 
 import copy
@@ -99,11 +100,15 @@ def test_unlearning_removes_it_if_the_trigger_is_known(trained, kind, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), [*QUICK, *REST])
-def test_unlearning_removes_some_with_what_neural_cleanse_finds(trained, kind, seed):
+def test_unlearning_removes_what_neural_cleanse_finds_and_no_more(trained, kind, seed):
+    """Of the four parts of DBA's trigger it recovers about one: the whole still works."""
     pair = trained(kind, seed)
     accuracy, asr = repaired(pair, "unlearning")
-    assert asr < 0.7
     assert accuracy > 0.9
+    if kind == "dba":
+        assert 0.4 < asr < 0.85
+    else:
+        assert asr < 0.4
 
 
 def test_a_clean_model_is_not_harmed(trained):
