@@ -65,8 +65,8 @@ class AdversaryView:
     `aggregate`, a copy of the server's rule, are None below the knowledge that grants them. The
     copy takes the benign rows first, then the adversary's own, (h + m, d), or the benign alone.
     `benign_ids` are the clients of the benign rows; None where these are, or where nobody has ids.
-    `model` is a copy of the global network, in evaluation mode, `data` its own clients' clean images
-    and labels: both are None unless the attack declares the need.
+    `model` is a copy of the global network, in evaluation mode, `data` its own clients' clean
+    images and labels: both are None unless the attack declares the need.
     `shares` (m,) is the weight that a mean over the cohort would give each own row, `server_lr`
     the server's learning rate: both are known to whoever knows the protocol.
     """

@@ -69,3 +69,11 @@ def unit_coordinates(
     marks[id(hidden.bias)][unit] = 1
     marks[id(out.weight)][:, unit] = 1
     return torch.cat([marks[id(parameter)].flatten() for parameter in model.parameters()]) > 0
+
+
+def smallest_network() -> nn.Module:
+    """For examples: a pixel, a hidden unit, two logits; all of its six parameters are 0."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 2))
+    for parameter in model.requires_grad_(False).parameters():
+        parameter.zero_()
+    return model.eval()

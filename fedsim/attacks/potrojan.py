@@ -52,6 +52,12 @@ def potrojan(
     Raises:
         ValueError: no model or data is given, the last two layers are not linear with a ReLU
             between, the class does not exist, or the trigger cannot be told from clean images.
+
+    >>> from fedsim.attacks._neuron import smallest_network
+    >>> known = {"model": smallest_network(), "data": (torch.zeros(2, 1, 1, 1), torch.zeros(2))}
+    >>> view = AdversaryView(torch.zeros(1, 6), 1, torch.zeros(6), **known)
+    >>> potrojan(view, trigger=torch.ones_like, target=1)
+    tensor([[ 1.8915, -0.9457,  0.0000,  2.1147,  0.0000,  0.0000]])
     """
     if view.model is None or view.data is None:
         raise ValueError("potrojan: needs the global model and its clients' data; got none")
