@@ -1,11 +1,26 @@
 """What a run tells while it runs, to whoever listens."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a sweep: its rounds, and the folders of its run and of its clean twin's."""
+
+    labels: Mapping[str, str]
+    rounds: int
+    folder: Path
+    twin: Path | None
 
 
 class Progress(Protocol):
     """A listener. All calls come from the process that started the run."""
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """All cells of a sweep, before the first begins; a single run has no such call."""
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
@@ -24,6 +39,9 @@ class Progress(Protocol):
 
 class Silence:
     """A listener that says nothing."""
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """Say nothing."""
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int

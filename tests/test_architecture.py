@@ -30,7 +30,7 @@ LAYERS = [
     {"flower"},
     {"results", "reporting", "evaluation"},
     {
-        *("progress", "gallery", "run_log", "execution", "jobs", "preview", "api"),
+        *("progress", "gallery", "run_log", "execution", "jobs", "cells", "preview", "api"),
         *("deployment", "library", "privacy", "arguments", "testing", "bench", "export", "cli"),
         "__main__",
     },

@@ -4,13 +4,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from fedsim.progress import Progress
+from fedsim.progress import Planned, Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -43,6 +43,9 @@ class ConsoleProgress:
     def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """Nothing yet: the first cell tells how many there are."""
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int

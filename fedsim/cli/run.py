@@ -93,6 +93,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
     changes = [*overrides, *(f"{SHORTHANDS[name]}={value}" for name, value in shorthands.items())]
 
     from fedsim import api
+    from fedsim.cells import Where
 
     with _placed(shorthands), _progress(volume) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(
@@ -101,7 +102,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
             output=output,
             resume=resume,
             force=force,
-            jobs=jobs,
+            where=Where(jobs),
             download=download,
             progress=progress,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsim.cells import Where
 from fedsim.errors import ScenarioError
 
 
@@ -29,7 +30,7 @@ def test_defaults(cli, calls):
     del options["progress"]
     assert (source, overrides) == (Path("a.yaml"), [])
     assert options == {
-        "output": Path("runs"), "resume": False, "force": False, "jobs": 1, "download": False,
+        "output": Path("runs"), "resume": False, "force": False, "where": Where(), "download": False,
     }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def test_options_are_passed_on(cli, calls):
     [(_, _, options)] = calls
     del options["progress"]
     assert options == {
-        "output": Path("elsewhere"), "resume": True, "force": True, "jobs": 3, "download": True,
+        "output": Path("elsewhere"), "resume": True, "force": True, "where": Where(3), "download": True,
     }  # fmt: skip
 
 
