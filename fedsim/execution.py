@@ -167,6 +167,8 @@ def _finish(
         for flag in record.flags:
             log.warning("round %d: %s", state.round, flag)
             tally.flag_rounds.setdefault(flag, []).append(state.round)
+        if record.picture is not None:
+            folder.write_picture(record.picture)
         folder.append(record.round, record.clients)
         folder.save_checkpoint({**vars(state), **asdict(tally)})
         progress.round_done(record.round)
