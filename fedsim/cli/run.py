@@ -95,7 +95,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
     from fedsim import api
     from fedsim.cells import Where
 
-    with _placed(shorthands), _progress(volume) as progress, redirect_stdout(sys.stderr):
+    with _placed(shorthands), follow(volume) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(
             scenario,
             changes,
@@ -125,7 +125,7 @@ def resume(run: Path) -> None:
     else:
         _refuse_another(run)
     output = run.resolve().parent
-    with _progress(None) as progress, redirect_stdout(sys.stderr):
+    with follow(None) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(source, [], output=output, resume=True, progress=progress)
     _finish(outcome, as_json=False, quiet=False)
 
@@ -144,7 +144,7 @@ def _refuse_another(run: Path) -> None:
 
 
 @contextmanager
-def _progress(volume: str | None) -> Iterator[Progress]:
+def follow(volume: str | None) -> Iterator[Progress]:
     """The listener of a run, which hears fedsim's log too."""
     console = None if volume == "quiet" else ConsoleProgress(verbose=volume == "verbose")
     listener: Progress = console or Silence()
