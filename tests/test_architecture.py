@@ -31,6 +31,7 @@ LAYERS = [
     {"results", "reporting", "evaluation"},
     {
         *("progress", "gallery", "run_log", "execution", "jobs", "cells", "preview", "api"),
+        *("judging", "trial", "written"),
         *("deployment", "library", "privacy", "arguments", "testing", "bench", "export", "cli"),
         "__main__",
     },

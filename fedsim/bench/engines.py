@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypedDict, get_args
 import psutil  # type: ignore[import-untyped]
 from rich.table import Table
 
-from fedsim.bench.machine import Machine, machine, num_cores, told
+from fedsim.bench.machine import Machine, machine, told
 from fedsim.bench.memory import Peak
 from fedsim.bench.turns import Action, Contestant, Rounds, Timing, measure_in_turn
 from fedsim.bench.workload import bare_round, make_federation
@@ -16,6 +16,7 @@ from fedsim.scenario.schema import Engine
 from fedsim.simulation import Federation
 from fedsim.tensors import flatten_params
 from fedsim.types import to_float
+from fedsim.spawning import num_cores
 
 CELLS = [("lenet5", 10), ("lenet5", 100), ("resnet18", 10)]
 FULL = [("lenet5", 1000), ("resnet18", 100), ("resnet18", 1000)]

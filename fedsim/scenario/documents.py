@@ -77,8 +77,10 @@ def told(place: str, path: Where, text: str) -> ScenarioError:
     return ScenarioError("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
-def document(source: Path | str | Mapping[str, Any] | Scenario) -> Document:
+def document(source: "Path | str | Mapping[str, Any] | Scenario | Document") -> Document:
     """The raw tree of a YAML file, of a mapping, or of a scenario; ScenarioError if unreadable."""
+    if isinstance(source, Document):
+        return source
     if isinstance(source, Scenario):
         source = source.resolved()
     if isinstance(source, Mapping):
