@@ -1,7 +1,7 @@
 """One rule in front of every attack of a suite: `fedsim.evaluate`."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from fedsim import __version__
 from fedsim.cells import Outcomes, Where, play_cells, refuse_early
 from fedsim.datasets import default_source
 from fedsim.errors import InputError, RunError
-from fedsim.evaluation import REPORTED, Card, Judged, Suite, card_record, load_suite, write_card
+from fedsim.evaluation import REPORTED, Card, Judged, card_record, load_suite, write_card
 from fedsim.evaluation.measured import measure
 from fedsim.execution import Settings, folder_of, twin_of
 from fedsim.library import Named

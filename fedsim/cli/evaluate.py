@@ -14,8 +14,9 @@ from fedsim.cli.run import follow
 from fedsim.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from fedsim.evaluation import Card, Suite
     from rich.table import Table
+
+    from fedsim.evaluation import Card
 
 PAGES = (".html", ".md")
 

@@ -15,7 +15,7 @@ OTHERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
 def damage_figure(card: Mapping[str, Any]) -> Figure:
-    """A line for each attack: the rule's damage with its interval, the references' as small marks."""
+    """A line for each attack: the rule's damage with its interval, the others' as small marks."""
     rows = card["attacks"]
     figure = sheet(0.9 + 0.34 * len(rows))
     axes = figure.subplots()

@@ -146,7 +146,7 @@ def _flags(
     destroyed = sum(one.destroyed for one in measured)
     if destroyed:
         found["destroyed"] = (
-            f"In {destroyed} of {cells} runs the attack drove the model out of the range of numbers;"
-            " it counts as a model that guesses."
+            f"In {destroyed} of {cells} runs the attack drove the model out of the range of "
+            "numbers; it counts as a model that guesses."
         )
     return [{"flag": flag, "text": text} for flag, text in found.items()]

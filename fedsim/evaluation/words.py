@@ -64,7 +64,9 @@ def _place(card: Record) -> str:
     count = len(card["references"])
     if not ahead:
         return f"None of the {count} reference rules does better on worst case plus clean cost."
-    return f"{len(ahead)} of {count} reference rules do better on worst case plus clean cost: {', '.join(ahead)}."
+    verb = "does" if len(ahead) == 1 else "do"
+    told = f"{len(ahead)} of {count} reference rules {verb} better on worst case plus clean cost"
+    return f"{told}: {', '.join(ahead)}."
 
 
 def attack_grid(card: Record) -> list[list[str]]:
