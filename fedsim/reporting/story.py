@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fedsim.reporting.labels import is_rule, join
 from fedsim.reporting.scores import Row, is_plain_mean
+from fedsim.reporting.spelling import is_rule, join
 from fedsim.reporting.words import percent, points
 
 WORKS = 0.5

@@ -62,6 +62,7 @@ _RC: dict[str, Any] = {
     "svg.id": None,
     "mathtext.default": "regular",
     "text.parse_math": False,
+    "text.hinting": "no_hinting",
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
