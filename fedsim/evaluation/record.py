@@ -137,7 +137,7 @@ def _flags(
     spared = [row["attack"] for row in rows if row["baseline_unharmed"]]
     if spared:
         found["baseline_unharmed"] = (
-            f"The plain mean is not harmed by {', '.join(spared)}: holding there proves nothing."
+            f"The plain mean is not harmed by {', '.join(spared)}: to hold there proves nothing."
         )
     counts = Counter(flag for one in measured for flag in one.flags)
     found |= {

@@ -12,7 +12,7 @@ from typing import Any
 
 import fedsim
 from fedsim.errors import InputError, suggest
-from fedsim.scenario import Cell, Document, document, load, sweep_hash
+from fedsim.scenario import Cell, Document, document, load, question_of, sweep_hash
 from fedsim.scenario.overrides import override, put
 
 SUITES = ("quick", "core", "full")
@@ -80,11 +80,9 @@ def load_suite(suite: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises: InputError where there is none; ScenarioError where it is no suite.
     """
     path = _path(suite)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline().strip()
     whole = override(document(path), overrides or {})
     changed = dict(overrides or {})
-    found = Suite(str(whole.tree.get("name")), first.lstrip("# "), whole, str(suite), changed)
+    found = Suite(str(whole.tree.get("name")), question_of(path), whole, str(suite), changed)
     _ = found.references
     return found
 
