@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedsim.cells import Outcomes, Where, found, play_cells, refuse_early
+from fedsim.cells import Outcomes, Where, play_cells, refuse_early
 from fedsim.datasets import default_source
 from fedsim.errors import RunError
 from fedsim.execution import Settings, folder_of, play
@@ -16,7 +16,7 @@ from fedsim.reporting import report
 from fedsim.results import Run, Sweep, load, write_sweep
 from fedsim.results.files import writing
 from fedsim.results.store import unwritable
-from fedsim.scenario import Cell, Scenario, document, sweep_hash
+from fedsim.scenario import Cell, Scenario, document, question_of, sweep_hash
 from fedsim.scenario import load as load_scenario
 from fedsim.scenario.overrides import Overrides, override
 
@@ -86,17 +86,22 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
     cells = load_scenario(source, overrides)
     settings = Settings(output, default_source(download=download), resume, force)
     if not (always_sweep or cells[0].is_swept):
-        only = play(cells[0], settings, told)
+        only = _play_one(cells[0], settings, told, where)
         return Outcome([only], [{}], [], None, _write_report(only, question_of(source)))
     refuse_early(cells, settings)
-    write = _sweep_writer(source, overrides, cells, output)
-    try:
-        write(cells=_entries(cells, found(cells, settings), output))
-    except OSError as error:
-        raise unwritable(output, error) from None
-    record = partial(_record, write, cells, output)
+    record = _recorder(_sweep_writer(source, overrides, cells, output), cells, output)
     outcomes = play_cells(cells, settings, told, where, record)
     return _gather(cells, outcomes, record(outcomes), question_of(source))
+
+
+def _play_one(cell: Cell, settings: Settings, progress: Progress, where: Where) -> Run:
+    if where.ray is None:
+        return play(cell, settings, progress)
+    refuse_early([cell], settings)
+    [done] = play_cells([cell], settings, progress, where, lambda _: None)
+    if not isinstance(done, Run):
+        raise RunError(done or "")
+    return done
 
 
 def _sweep_writer(
@@ -110,12 +115,24 @@ def _sweep_writer(
     return partial(write_sweep, path, name=name, hash=digest, scenario=tree)
 
 
-def _record(
-    write: Callable[..., Sweep], cells: list[Cell], output: Path, outcomes: Outcomes
-) -> Sweep:
-    """Write down how far the sweep is, so that it can be resumed by its folder whatever happens."""
-    with writing(output, "Go on with: --resume"):
-        return write(cells=_entries(cells, outcomes, output))
+def _recorder(
+    write: Callable[..., Sweep], cells: list[Cell], output: Path
+) -> Callable[[Outcomes], Sweep]:
+    """What writes down how far the sweep is, so that it can be resumed by its folder."""
+    begun: list[Sweep] = []
+
+    def record(outcomes: Outcomes) -> Sweep:
+        entries = _entries(cells, outcomes, output)
+        try:
+            begun[:] = [write(cells=entries)]
+        except OSError as error:
+            if not begun:
+                raise unwritable(output, error) from None
+            with writing(output, "Go on with: --resume"):
+                raise
+        return begun[0]
+
+    return record
 
 
 def _entries(cells: list[Cell], outcomes: Outcomes, output: Path) -> list[dict[str, Any]]:
@@ -178,12 +195,3 @@ def preview(source: Source, overrides: Overrides = (), *, download: bool = False
         return shown
     note = f"the first of {len(cells)} cells: " + ", ".join(map("=".join, cells[0].labels.items()))
     return Preview([note, *shown.lines], shown.html)
-
-
-def question_of(source: Source) -> str:
-    """The question that a scenario answers: the first line of its file, if that is a comment."""
-    if not isinstance(source, str | Path):
-        return ""
-    with Path(source).open(encoding="utf-8") as file:
-        first = file.readline().strip()
-    return first.lstrip("# ") if first.startswith("#") else ""

@@ -1,14 +1,14 @@
 """Many cells: in turn, or several at a time, each in a process of its own."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol, Self
 
-from fedsim.errors import FedsimError
+from fedsim.errors import FedsimError, InputError
 from fedsim.execution import Settings, folder_of, play, refuse_unfinished, twin_of
-from fedsim.jobs import DIED, Jobs
-from fedsim.progress import Planned, Progress, Silence
+from fedsim.jobs import Jobs
+from fedsim.progress import Planned, Progress, Silence, last_record
 from fedsim.results import Run, RunFolder
 from fedsim.scenario import Cell
 from fedsim.simulation import prepare_cell
@@ -55,13 +55,72 @@ def play_cells(
 ) -> Outcomes:
     """Play `cells`, some of them perhaps finished; the run of each, or the line why it failed.
 
-    A cell that fails does not keep the others from finishing. `record` is called after each.
+    A cell that fails does not keep the others from finishing. `record` is called before the first
+    and after each. Raises: InputError if there is no Ray cluster where one is named.
     """
-    outcomes = found(cells, settings)
-    progress.cells_planned([_planned(cell, settings) for cell in cells])
-    play_all = _in_turn if where.jobs == 1 else partial(_at_once, jobs=where.jobs)
-    play_all(cells, outcomes, settings, progress, record)
-    return outcomes
+    plan = _Plan(cells, found(cells, settings), settings, progress, record)
+    if where.ray is None and where.jobs == 1:
+        _begin(plan)
+        _in_turn(plan)
+        return plan.outcomes
+    with _crew(where, cells) as crew:
+        _begin(plan)
+        _at_once(plan, crew, _anywhere(settings) if where.ray else settings)
+    return plan.outcomes
+
+
+def _anywhere(settings: Settings) -> Settings:
+    """The settings as they hold in any working directory of any machine that has our files."""
+    source = replace(settings.source, root=settings.source.root.absolute())
+    return replace(settings, output=settings.output.absolute(), source=source)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The cells, how far they are, and who hears of it."""
+
+    cells: Sequence[Cell]
+    outcomes: Outcomes
+    settings: Settings
+    progress: Progress
+    record: Record
+
+
+Work = list[tuple[int, Cell]]
+"""Cells with their index."""
+
+Task = tuple[Cell, Settings, int, int]
+
+
+class _Crew(Protocol):
+    """Who plays cells elsewhere, several at a time."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def results(
+        self, tasks: Sequence[Task], begun: Callable[[int], None]
+    ) -> Iterator[tuple[int, Run | str]]:
+        """(position of the task, its run or why it failed), as they come."""
+
+
+def _crew(where: Where, cells: Sequence[Cell]) -> _Crew:
+    if where.ray is None:
+        return Jobs(where.jobs, _play_alone)
+    engines = [cell.scenario.engine for cell in cells]
+    if any(engine.name == "ray" for engine in engines):
+        text = "plays whole cells on the cluster, engine ray their clients. Take one of the two."
+        raise InputError(f"--ray {where.ray}: {text}")
+
+    from fedsim.flower.ray_cells import RayCells
+
+    return RayCells(where.ray, _play_alone, max(engine.num_gpus for engine in engines))
+
+
+def _begin(plan: _Plan) -> None:
+    plan.progress.cells_planned([_planned(cell, plan.settings) for cell in plan.cells])
+    plan.record(plan.outcomes)
 
 
 def _planned(cell: Cell, settings: Settings) -> Planned:
@@ -71,45 +130,59 @@ def _planned(cell: Cell, settings: Settings) -> Planned:
     return Planned(cell.labels, scenario.rounds, folder_of(scenario, output), twin)
 
 
-def _in_turn(
-    cells: Sequence[Cell],
-    outcomes: Outcomes,
-    settings: Settings,
-    progress: Progress,
-    record: Record,
-) -> None:
-    for index, cell in enumerate(cells):
-        outcomes[index] = _attempt(cell, settings, progress, index, len(cells))
-        if isinstance(outcomes[index], str):
-            progress.cell_finished(index, None, False)
-        record(outcomes)
+def _in_turn(plan: _Plan) -> None:
+    count = len(plan.cells)
+    for index, cell in enumerate(plan.cells):
+        plan.outcomes[index] = _attempt(cell, plan.settings, plan.progress, index, count)
+        if isinstance(plan.outcomes[index], str):
+            plan.progress.cell_finished(index, None, False)
+        plan.record(plan.outcomes)
 
 
-def _at_once(
-    cells: Sequence[Cell],
-    outcomes: Outcomes,
-    settings: Settings,
-    progress: Progress,
-    record: Record,
-    jobs: int,
-) -> None:
-    """Several cells at a time, each in a process of its own; first the twins that cells share."""
-    wanted = [twin_of(cell) for cell in cells if cell.scenario.clean_twin]
-    twins = list({twin.scenario.hash8: twin for twin in wanted}.values())
+def _at_once(plan: _Plan, crew: _Crew, settings: Settings) -> None:
+    """The cells that are not finished, several at a time; first the twins that they share."""
+    todo = [(index, cell) for index, cell in enumerate(plan.cells) if plan.outcomes[index] is None]
+    for index in set(range(len(plan.cells))) - {index for index, _ in todo}:
+        _attempt(plan.cells[index], plan.settings, plan.progress, index, len(plan.cells))
     quiet = replace(settings, force=False, resume=True)
-    with Jobs(jobs, _play_alone) as at_work:
-        for _ in at_work.results([(twin, quiet, 0, 1) for twin in twins]):
-            pass  # a twin that fails fails again, and is told, with its cell
-        tasks = [(cell, settings, index, len(cells)) for index, cell in enumerate(cells)]
-        for index, done in at_work.results(tasks):
-            rounds, labels = cells[index].scenario.rounds, cells[index].labels
-            progress.cell_started(index, len(cells), labels, rounds, 0)
-            outcomes[index] = done or f"{DIED}. Go on with: --resume"
-            progress.cell_finished(index, done.summary if isinstance(done, Run) else None, False)
-            record(outcomes)
+    for _ in _given_out(plan, crew, _missing_twins(todo, plan.settings), quiet):
+        pass  # a twin that fails fails again, and is told, with its cell
+    for index, done in _given_out(plan, crew, todo, settings):
+        folder = folder_of(plan.cells[index].scenario, plan.settings.output)
+        plan.outcomes[index] = Run(folder) if isinstance(done, Run) else done
+        plan.progress.cell_finished(index, done.summary if isinstance(done, Run) else None, False)
+        plan.record(plan.outcomes)
 
 
-def _play_alone(task: tuple[Cell, Settings, int, int]) -> Run | str:
+def _missing_twins(todo: Work, settings: Settings) -> Work:
+    """The clean twins that are yet to be made, each with the first cell that needs it."""
+    twins = [(index, twin_of(cell)) for index, cell in todo if cell.scenario.clean_twin]
+    firsts = {twin.scenario.hash8: (index, twin) for index, twin in reversed(twins)}
+    return [
+        (index, twin)
+        for index, twin in reversed(firsts.values())
+        if not RunFolder(folder_of(twin.scenario, settings.output)).finished
+    ]
+
+
+def _given_out(
+    plan: _Plan, crew: _Crew, work: Work, settings: Settings
+) -> Iterator[tuple[int, Run | str]]:
+    """The result of each cell of `work`, with its index, as they come."""
+
+    def begun(position: int) -> None:
+        index, cell = work[position]
+        folder = folder_of(cell.scenario, settings.output)
+        last = None if settings.force else last_record(folder)
+        done, rounds = last["round"] if last else 0, cell.scenario.rounds
+        plan.progress.cell_started(index, len(plan.cells), cell.labels, rounds, done)
+
+    tasks = [(cell, settings, index, len(plan.cells)) for index, cell in work]
+    for position, result in crew.results(tasks, begun):
+        yield work[position][0], result
+
+
+def _play_alone(task: Task) -> Run | str:
     cell, settings, index, count = task
     return _attempt(cell, settings, Silence(), index, count)
 

@@ -68,6 +68,12 @@ def _shorthand(context: click.Context, option: click.Parameter, value: object) -
     show_default=True,
     help="Cells of a sweep at a time.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Cells on this Ray cluster, or `auto`: as many at a time as it has CPUs. "
+    "All its nodes must see the run folders and the data under the same paths.",
+)
 @click.option("--download", is_flag=True, help="Fetch missing data sets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, no table.")
 @click.option("-q", "--quiet", "volume", flag_value="quiet", help="Show no progress.")
@@ -81,6 +87,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
     resume: bool,
     force: bool,
     jobs: int,
+    ray: str | None,
     download: bool,
     as_json: bool,
     volume: str | None,
@@ -89,6 +96,8 @@ def run(  # noqa: PLR0913  (an argument for every option)
 
     A finished run is not run again: its scores are shown.
     """
+    if ray is not None and jobs > 1:
+        raise click.UsageError("--ray and --jobs: take one of the two.")
     shorthands: dict[str, object] = context.meta.get("shorthands", {})
     changes = [*overrides, *(f"{SHORTHANDS[name]}={value}" for name, value in shorthands.items())]
 
@@ -102,7 +111,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
             output=output,
             resume=resume,
             force=force,
-            where=Where(jobs),
+            where=Where(jobs, ray),
             download=download,
             progress=progress,
         )

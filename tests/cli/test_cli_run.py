@@ -166,3 +166,17 @@ def test_resume_of_something_else(cli, calls, tmp_path):
     expected = f"{tmp_path}: not the folder of a run: it has no scenario.yaml.\n"
     assert result.stderr == expected
     assert not calls
+
+
+def test_cells_may_be_played_on_ray(cli, calls):
+    cli("run", "a.yaml", "--ray", "auto")
+    assert calls[0][2]["where"] == Where(ray="auto")
+
+
+def test_ray_and_jobs_exclude_each_other(cli, calls):
+    told = cli("run", "a.yaml", "--ray", "auto", "--jobs", "2")
+    assert (told.exit_code, told.stderr) == (
+        2,
+        "fedsim run: --ray and --jobs: take one of the two.\n",
+    )
+    assert not calls
