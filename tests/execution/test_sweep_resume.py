@@ -25,6 +25,7 @@ WAYS = {"in turn": [], "jobs": ["--jobs", "2"]}
 def work(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDSIM_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fedsim.api.report", lambda *_: None)  # it would take most of the time
 
 
 def marks(output):
@@ -81,6 +82,7 @@ def swept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEDSIM_DATA", str(folder))
         patch.chdir(folder)
+        patch.setattr("fedsim.api.report", lambda *_: None)
         execute(source, output=Path("whole"))
         return folder, (results("whole"), table("whole"))
 
