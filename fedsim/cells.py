@@ -131,19 +131,24 @@ def _planned(cell: Cell, settings: Settings) -> Planned:
 
 
 def _in_turn(plan: _Plan) -> None:
-    count = len(plan.cells)
-    for index, cell in enumerate(plan.cells):
-        plan.outcomes[index] = _attempt(cell, plan.settings, plan.progress, index, count)
-        if isinstance(plan.outcomes[index], str):
-            plan.progress.cell_finished(index, None, False)
-        plan.record(plan.outcomes)
+    for index in range(len(plan.cells)):
+        _play_here(plan, index)
+
+
+def _play_here(plan: _Plan, index: int) -> None:
+    """Play the cell, or show it if it is finished, in this process."""
+    cell, count = plan.cells[index], len(plan.cells)
+    plan.outcomes[index] = _attempt(cell, plan.settings, plan.progress, index, count)
+    if isinstance(plan.outcomes[index], str):
+        plan.progress.cell_finished(index, None, False)
+    plan.record(plan.outcomes)
 
 
 def _at_once(plan: _Plan, crew: _Crew, settings: Settings) -> None:
     """The cells that are not finished, several at a time; first the twins that they share."""
     todo = [(index, cell) for index, cell in enumerate(plan.cells) if plan.outcomes[index] is None]
-    for index in set(range(len(plan.cells))) - {index for index, _ in todo}:
-        _attempt(plan.cells[index], plan.settings, plan.progress, index, len(plan.cells))
+    for index in sorted(set(range(len(plan.cells))) - {index for index, _ in todo}):
+        _play_here(plan, index)
     quiet = replace(settings, force=False, resume=True)
     for _ in _given_out(plan, crew, _missing_twins(todo, plan.settings), quiet):
         pass  # a twin that fails fails again, and is told, with its cell
