@@ -56,6 +56,27 @@ def test_ray_gives_the_sweep_of_one_process_and_a_lost_task_is_retried(tmp_path,
     assert ray.is_initialized()  # who started it stops it
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_cluster_is_joined_by_its_address_and_left(tmp_path, monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)  # 127.0.0.1 only
+    head = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        done = execute(write_sweep(tmp_path), output=Path("ray"), where=Where(ray=nodes.address))
+        assert not done.failures
+        assert not ray.is_initialized()
+    finally:
+        nodes.shutdown()
+        gc.collect()
+    execute(tmp_path / "s.yaml", output=Path("turn"))
+    assert results("ray") == results("turn")
+
+
 @pytest.fixture
 def silent():
     """The address of a port where something listens that says nothing."""
