@@ -97,7 +97,9 @@ class ClientRow(_Shape):
     failed: str | None
 
 
-Place = Annotated[list[float], Field(min_length=2, max_length=2)]
+Place = Annotated[
+    list[Annotated[float, Field(gt=-1e100, lt=1e100)]], Field(min_length=2, max_length=2)
+]
 
 
 class _Standing(_Shape):
