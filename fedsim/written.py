@@ -1,13 +1,13 @@
 """A function that was written in a notebook, as a file that scenarios can name."""
 
 import ast
-import builtins
+import dis
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 HEAD = '"""A function of a notebook, with what it uses, written down by fedsim."""\n'
@@ -43,16 +43,30 @@ def _collect(function: FunctionType, parts: dict[str, str]) -> None:
     except (OSError, TypeError):
         name = function.__name__
         raise ValueError(f"{name}: its source is not at hand. Put it into a .py file") from None
-    for name in _names(source, function.__name__):
-        if name not in parts and name in function.__globals__:
+    for name in _names(function, source):
+        is_known = name in parts or name == function.__name__
+        if not is_known and name in function.__globals__:
             _write(name, function.__globals__[name], function, parts)
     parts[function.__name__] = f"\n\n{source}"
 
 
-def _names(source: str, own: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and node.id != own and not hasattr(builtins, node.id):
-            yield node.id
+def _names(function: FunctionType, source: str) -> Iterator[str]:
+    """The global names that the function uses: in its head, then in its body."""
+    [head] = ast.parse(source).body
+    if isinstance(head, ast.FunctionDef):
+        for part in (*head.decorator_list, head.args, *filter(None, [head.returns])):
+            yield from (node.id for node in ast.walk(part) if isinstance(node, ast.Name))
+    yield from _loaded(function.__code__)
+
+
+def _loaded(code: CodeType) -> Iterator[str]:
+    """The globals that `code` loads, that of functions within it included."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(step.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _loaded(inner)
 
 
 def _write(name: str, value: object, user: FunctionType, parts: dict[str, str]) -> None:
