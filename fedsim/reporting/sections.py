@@ -27,6 +27,9 @@ MAPS = 4
 PANELS = 6
 """So many rules get a panel of norms."""
 
+STANDINGS = 9
+"""So many rules get a panel of where updates stood."""
+
 GALLERIES = 6
 """So many attacks that differ are shown as pictures."""
 
@@ -147,11 +150,12 @@ def _standing(groups: Sequence[Group], ids: Ids) -> Section:
     """Where the updates of one round stood; the first seed of each group."""
     found = {_who(one): read_updates(one.runs[0].path) for one in groups}
     known = {name: one for name, one in found.items() if one is not None}
-    shown = dict(list(known.items())[:PANELS])
+    shown = dict(list(known.items())[:STANDINGS])
     acted = any(row["acting"] for one in shown.values() for row in one["clients"])
-    rounds = spans([one["round"] for one in shown.values()])
+    rounds = sorted({one["round"] for one in shown.values()})
+    which = f"round{'s' if len(rounds) > 1 else ''} {spans(rounds)}"
     caption = (
-        f"The updates of round {rounds}, the last {'with an attack' if acted else 'one'}, as sent, "
+        f"The updates of {which}, the last {'with an attack' if acted else 'one'}, as sent, "
         "on the two axes along which they differ most. In brackets: how much of their variance "
         "an axis shows; two updates that are close here may differ along others. "
         "The larger a mark, the more weight its update was given."
