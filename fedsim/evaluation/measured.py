@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from fedsim.errors import OUT_OF_RANGE, RunError
+from fedsim.reporting.spelling import NOBODY, deeds
 from fedsim.results import Run
 from fedsim.results.stats import Interval, mean_interval
 from fedsim.scenario import Cell, Scenario
@@ -108,12 +109,8 @@ def clean_cost(measured: Sequence[Measured], mean: Sequence[Measured]) -> Interv
 
 def attack_name(scenario: Scenario) -> str:
     """What the adversary does in a few words: its poison, its constraints, what it sends."""
-    adversary = scenario.adversary
-    if adversary is None:
-        return "none"
-    training = adversary.training
-    steps = [adversary.poison, *(training.constraints if training else ()), *adversary.attack]
-    return " + ".join(step.name.rpartition(":")[2] for step in steps if step) or "none"
+    adversary = scenario.resolved()["adversary"]
+    return deeds(adversary) if adversary else NOBODY
 
 
 def _share(scenario: Scenario) -> float:

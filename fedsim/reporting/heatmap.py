@@ -100,7 +100,7 @@ def _map() -> Any:
 
 def _title(crossing: Crossing, column: int, wide: float) -> str:
     """The attack, and what its cells show where columns show different things."""
-    name = style.shorten(crossing.attacks[column], max(7, int(wide / LETTER)), 5)
+    name = style.shorten(crossing.attacks[column], max(7, int(wide / LETTER) + 1), 5)
     if len(set(crossing.shown)) == 1:
         return name
     return f"{name}\n{MEASURES[crossing.shown[column]].partition(' (')[0]}"

@@ -21,7 +21,7 @@ def server_texts(scenarios: Sequence[Tree]) -> list[str]:
 def adversary_texts(scenarios: Sequence[Tree]) -> list[str]:
     """For each what its adversary does: `backdoor + boost`; different ones differ in text."""
     adversaries = [tree["adversary"] if attacks(tree) else {} for tree in scenarios]
-    texts = [_deeds(one) if one else NOBODY for one in adversaries]
+    texts = [deeds(one) if one else NOBODY for one in adversaries]
     return _told_apart(texts, [_spread(one) for one in adversaries])
 
 
@@ -85,11 +85,14 @@ def flattened(tree: Tree, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _deeds(adversary: Tree) -> str:
-    """The names of the poison and of the attacks."""
+def deeds(adversary: Tree) -> str:
+    """The names of the poison, of what holds its clients' training back, and of the attacks."""
     attack = adversary.get("attack") or []
-    listed = [adversary.get("poison"), *(attack if isinstance(attack, list) else [attack])]
-    names = [str(one["name"]) for one in listed if one]
+    held = (adversary.get("training") or {}).get("constraints") or []
+    sent = attack if isinstance(attack, list) else [attack]
+    names = [
+        one["name"].rpartition(":")[2] for one in (adversary.get("poison"), *held, *sent) if one
+    ]
     return " + ".join(names) or "own training"
 
 
