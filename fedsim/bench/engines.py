@@ -14,9 +14,9 @@ from fedsim.bench.workload import bare_round, make_federation
 from fedsim.flower.client_app import torch_threads
 from fedsim.scenario.schema import Engine
 from fedsim.simulation import Federation
+from fedsim.spawning import num_cores
 from fedsim.tensors import flatten_params
 from fedsim.types import to_float
-from fedsim.spawning import num_cores
 
 CELLS = [("lenet5", 10), ("lenet5", 100), ("resnet18", 10)]
 FULL = [("lenet5", 1000), ("resnet18", 100), ("resnet18", 1000)]

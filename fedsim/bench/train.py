@@ -21,9 +21,9 @@ from fedsim.flower.client_app import torch_threads
 from fedsim.flower.engine import num_workers
 from fedsim.simulation import Federation
 from fedsim.simulation.evaluation import evaluate
+from fedsim.spawning import num_cores
 from fedsim.tensors import flatten_buffers, flatten_params
 from fedsim.types import to_float
-from fedsim.spawning import num_cores
 
 BATCHES = (100, 500, 1000)
 """Images at a time for the plain forward; the fastest is the floor."""
