@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray war
 
 _HOMES = {
     **dict.fromkeys(("run", "sweep", "load"), "fedsim.api"),
+    "evaluate": "fedsim.judging",
     **dict.fromkeys(
         ("aggregate", "preaggregate", "craft", "stamp", "poison", "partition"), "fedsim.library"
     ),

@@ -1,39 +1,28 @@
 """What scripts, notebooks and the command line call: run, sweep, load."""
 
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedsim.cells import Outcomes, Where, play_cells, refuse_early
 from fedsim.datasets import default_source
-from fedsim.errors import FedsimError, RunError
-from fedsim.execution import Settings, folder_of, play, refuse_unfinished, twin_of
-from fedsim.jobs import DIED, Jobs
+from fedsim.errors import RunError
+from fedsim.execution import Settings, folder_of, play
 from fedsim.preview import Preview, preview_cell
 from fedsim.progress import Progress, Silence
 from fedsim.reporting import report
-from fedsim.results import Run, RunFolder, Sweep, load, write_sweep
+from fedsim.results import Run, Sweep, load, write_sweep
 from fedsim.results.files import writing
 from fedsim.results.store import unwritable
-from fedsim.scenario import Cell, Scenario, document, sweep_hash
+from fedsim.scenario import Cell, Scenario, document, question_of, sweep_hash
 from fedsim.scenario import load as load_scenario
 from fedsim.scenario.overrides import Overrides, override
-from fedsim.simulation import prepare_cell
 
 __all__ = ["Outcome", "execute", "load", "preview", "run", "sweep"]
 
-log = logging.getLogger("fedsim")
-
 Source = Path | str | Mapping[str, Any] | Scenario
-
-
-Outcomes = list[Run | str | None]
-"""For each cell the finished run, or why it failed, or None before its end."""
-
-Record = Callable[[Outcomes], Sweep]
-"""Writes sweep.json."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,7 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
     output: Path,
     resume: bool = False,
     force: bool = False,
-    jobs: int = 1,
+    where: Where = Where(),  # noqa: B008 (it is frozen)
     download: bool = False,
     progress: Progress | None = None,
     always_sweep: bool = False,
@@ -97,86 +86,22 @@ def execute(  # noqa: PLR0913 (the options of `fedsim run`)
     cells = load_scenario(source, overrides)
     settings = Settings(output, default_source(download=download), resume, force)
     if not (always_sweep or cells[0].is_swept):
-        only = play(cells[0], settings, told)
+        only = _play_one(cells[0], settings, told, where)
         return Outcome([only], [{}], [], None, _write_report(only, question_of(source)))
-    _refuse_early(cells, settings)
-    write = _sweep_writer(source, overrides, cells, output)
-    try:
-        outcomes: Outcomes = [_found(cell, settings) for cell in cells]
-        write(cells=_entries(cells, outcomes, output))
-    except OSError as error:
-        raise unwritable(output, error) from None
-    record = partial(_record, write, cells, output)
-    play_all = _in_turn if jobs == 1 else partial(_at_once, jobs=jobs)
-    play_all(cells, outcomes, settings, told, record)
+    refuse_early(cells, settings)
+    record = _recorder(_sweep_writer(source, overrides, cells, output), cells, output)
+    outcomes = play_cells(cells, settings, told, where, record)
     return _gather(cells, outcomes, record(outcomes), question_of(source))
 
 
-def _refuse_early(cells: list[Cell], settings: Settings) -> None:
-    """What is wrong with the input is told before the first cell runs, not after the last."""
-    for cell in cells:
-        folder = RunFolder(folder_of(cell.scenario, settings.output))
-        if settings.force or not folder.finished:
-            refuse_unfinished(folder, settings)
-            prepare_cell(cell, settings.source)
-
-
-def _found(cell: Cell, settings: Settings) -> Run | None:
-    """The run of the cell if it is finished and stays."""
-    folder = RunFolder(folder_of(cell.scenario, settings.output))
-    return Run(folder.path) if folder.finished and not settings.force else None
-
-
-def _in_turn(
-    cells: list[Cell], outcomes: Outcomes, settings: Settings, progress: Progress, record: Record
-) -> None:
-    for index, cell in enumerate(cells):
-        outcomes[index] = _attempt(cell, settings, progress, index, len(cells))
-        if isinstance(outcomes[index], str):
-            progress.cell_finished(index, None, False)
-        record(outcomes)
-
-
-def _at_once(
-    cells: list[Cell],
-    outcomes: Outcomes,
-    settings: Settings,
-    progress: Progress,
-    record: Record,
-    jobs: int,
-) -> None:
-    """Several cells at a time, each in a process of its own; first the twins that cells share."""
-    wanted = [twin_of(cell) for cell in cells if cell.scenario.clean_twin]
-    twins = list({twin.scenario.hash8: twin for twin in wanted}.values())
-    quiet = replace(settings, force=False, resume=True)
-    with Jobs(jobs, _play_alone) as at_work:
-        for _ in at_work.results([(twin, quiet, 0, 1) for twin in twins]):
-            pass  # a twin that fails fails again, and is told, with its cell
-        tasks = [(cell, settings, index, len(cells)) for index, cell in enumerate(cells)]
-        for index, done in at_work.results(tasks):
-            rounds, labels = cells[index].scenario.rounds, cells[index].labels
-            progress.cell_started(index, len(cells), labels, rounds, 0)
-            outcomes[index] = done or f"{DIED}. Go on with: --resume"
-            progress.cell_finished(index, done.summary if isinstance(done, Run) else None, False)
-            record(outcomes)
-
-
-def _play_alone(task: tuple[Cell, Settings, int, int]) -> Run | str:
-    cell, settings, index, count = task
-    return _attempt(cell, settings, Silence(), index, count)
-
-
-def _attempt(
-    cell: Cell, settings: Settings, progress: Progress, index: int, count: int
-) -> Run | str:
-    """The finished run of `cell`, or the line that says why it failed."""
-    try:
-        return play(cell, settings, progress, index, count)
-    except FedsimError as error:
-        return str(error)
-    except Exception as error:
-        log.exception("cell %d failed", index + 1)
-        return f"{type(error).__name__}: {error}"
+def _play_one(cell: Cell, settings: Settings, progress: Progress, where: Where) -> Run:
+    if where.ray is None:
+        return play(cell, settings, progress)
+    refuse_early([cell], settings)
+    [done] = play_cells([cell], settings, progress, where, lambda _: None)
+    if not isinstance(done, Run):
+        raise RunError(done or "")
+    return done
 
 
 def _sweep_writer(
@@ -190,12 +115,24 @@ def _sweep_writer(
     return partial(write_sweep, path, name=name, hash=digest, scenario=tree)
 
 
-def _record(
-    write: Callable[..., Sweep], cells: list[Cell], output: Path, outcomes: Outcomes
-) -> Sweep:
-    """Write down how far the sweep is, so that it can be resumed by its folder whatever happens."""
-    with writing(output, "Go on with: --resume"):
-        return write(cells=_entries(cells, outcomes, output))
+def _recorder(
+    write: Callable[..., Sweep], cells: list[Cell], output: Path
+) -> Callable[[Outcomes], Sweep]:
+    """What writes down how far the sweep is, so that it can be resumed by its folder."""
+    begun: list[Sweep] = []
+
+    def record(outcomes: Outcomes) -> Sweep:
+        entries = _entries(cells, outcomes, output)
+        try:
+            begun[:] = [write(cells=entries)]
+        except OSError as error:
+            if not begun:
+                raise unwritable(output, error) from None
+            with writing(output, "Go on with: --resume"):
+                raise
+        return begun[0]
+
+    return record
 
 
 def _entries(cells: list[Cell], outcomes: Outcomes, output: Path) -> list[dict[str, Any]]:
@@ -258,12 +195,3 @@ def preview(source: Source, overrides: Overrides = (), *, download: bool = False
         return shown
     note = f"the first of {len(cells)} cells: " + ", ".join(map("=".join, cells[0].labels.items()))
     return Preview([note, *shown.lines], shown.html)
-
-
-def question_of(source: Source) -> str:
-    """The question that a scenario answers: the first line of its file, if that is a comment."""
-    if not isinstance(source, str | Path):
-        return ""
-    with Path(source).open(encoding="utf-8") as file:
-        first = file.readline().strip()
-    return first.lstrip("# ") if first.startswith("#") else ""

@@ -41,7 +41,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedsim.api import question_of
 from fedsim.cli.progress import ConsoleProgress, LogLines
 from fedsim.datasets import default_source
 from fedsim.errors import InputError
@@ -49,7 +48,7 @@ from fedsim.execution import Settings, play
 from fedsim.flower import RunnerOf
 from fedsim.flower.deployment import client_app, make_server_app
 from fedsim.reporting import report
-from fedsim.scenario import load
+from fedsim.scenario import load, question_of
 
 __all__ = ["client_app", "server_app"]
 

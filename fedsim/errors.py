@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+OUT_OF_RANGE = "the global model has left the range in which anybody can train"
+"""Why a run ended whose model an attack, or a rule, has driven out of the range of numbers."""
+
 
 class FedsimError(Exception):
     """An error told in one line; `exit_code` is what the command ends with."""

@@ -60,6 +60,16 @@ class _Tally:
     alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the monitors said first, and the rounds in which they said something."""
 
+    def note(self, round: int, record: RoundRecord) -> None:
+        """Keep, and log, what was raised in a round."""
+        for flag in record.flags:
+            log.warning("round %d: %s", round, flag)
+            self.flag_rounds.setdefault(flag, []).append(round)
+        for name, text in record.alarms.items():
+            log.warning("round %d: %s: %s", round, name, text)
+            first = {"text": f"{name}, first in round {round}: {text}", "rounds": []}
+            self.alarms.setdefault(name, first)["rounds"].append(round)
+
 
 def folder_of(scenario: Scenario, output: Path) -> Path:
     """Where the run of `scenario` lives: `<output>/<name>-<hash8>`."""
@@ -151,29 +161,14 @@ def _finish(
 ) -> dict[str, Any]:
     """Run the rounds that are missing, write them down, and close the folder with a summary."""
     scenario = federation.scenario
-    tally = _Tally(0.0, {})
-    state = None
-    if checkpoint is None:
-        folder.start(scenario.resolved(), _environment(federation))
-    else:
-        now = _environment(federation)
-        if folder.environment().get("data") != now["data"]:
-            text = "the data have changed since the run began. Run it anew: --force."
-            raise InputError(f"{folder.path}: {text}")
-        state, tally = _restore(checkpoint, federation.device)
-        folder.truncate(state.round)
-        folder.note_move(state.round, now)
+    state, tally = _begin(federation, folder, checkpoint)
     started = time.perf_counter() - tally.seconds
 
     def on_round(state: State, record: RoundRecord) -> None:
         tally.seconds = time.perf_counter() - started
-        for flag in record.flags:
-            log.warning("round %d: %s", state.round, flag)
-            tally.flag_rounds.setdefault(flag, []).append(state.round)
-        for name, text in record.alarms.items():
-            log.warning("round %d: %s: %s", state.round, name, text)
-            first = {"text": f"{name}, first in round {state.round}: {text}", "rounds": []}
-            tally.alarms.setdefault(name, first)["rounds"].append(state.round)
+        tally.note(state.round, record)
+        if record.picture is not None:
+            folder.write_picture(record.picture)
         folder.append(record.round, record.clients)
         folder.save_checkpoint({**vars(state), **asdict(tally)})
         progress.round_done(record.round)
@@ -195,6 +190,23 @@ def _finish(
     summary = _summary(federation, folder, last, weights, tally, twin, after)
     folder.finish(weights, summary)
     return summary
+
+
+def _begin(
+    federation: Federation, folder: RunFolder, checkpoint: Mapping[str, Any] | None
+) -> tuple[State | None, _Tally]:
+    """Start a run, or go on with what its checkpoint holds."""
+    now = _environment(federation)
+    if checkpoint is None:
+        folder.start(federation.scenario.resolved(), now)
+        return None, _Tally(0.0, {})
+    if folder.environment().get("data") != now["data"]:
+        text = "the data have changed since the run began. Run it anew: --force."
+        raise InputError(f"{folder.path}: {text}")
+    state, tally = _restore(checkpoint, federation.device)
+    folder.truncate(state.round)
+    folder.note_move(state.round, now)
+    return state, tally
 
 
 def _restore(checkpoint: Mapping[str, Any], device: torch.device) -> tuple[State, _Tally]:

@@ -18,6 +18,9 @@ from fedsim.results import Run, load
 from fedsim.results.files import Record
 from fedsim.results.store import to_yaml
 
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often a run that is followed is looked at."""
+
 
 class Exported(NamedTuple):
     """Where a tracker has put a run, and the command that goes on from there."""
@@ -28,16 +31,45 @@ class Exported(NamedTuple):
 
 @dataclass(frozen=True)
 class Told:
-    """What trackers are told of a run, which need not have finished.
+    """What trackers are told of the run in `folder`, which need not have finished.
 
-    `rounds` are pairs of a round and its numbers, `figures` the numbers of the summary.
+    What is asked for is read then: numbers of the summary come after the last of `rounds`. With
+    `follow` these are told as they are written, until the run has finished.
     """
 
-    name: str
-    home: Path
+    folder: Path
     scenario: Mapping[str, Any]
-    rounds: list[tuple[int, dict[str, float]]]
-    summary: Record | None
+    follow: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the run's folder."""
+        return self.folder.name
+
+    @property
+    def home(self) -> Path:
+        """Where the tracker's files go: beside the run."""
+        return self.folder.parent
+
+    @property
+    def rounds(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Pairs of a round and its numbers."""
+        told = -1
+        while True:
+            is_last = not self.follow or self.summary is not None
+            new = [record for record in Run(self.folder).rounds if record["round"] > told]
+            for record in new:
+                told = record["round"]
+                yield told, dict(_numbers({k: v for k, v in record.items() if k != "round"}))
+            if is_last:
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    @property
+    def summary(self) -> Record | None:
+        """The run's summary; None before its end."""
+        is_finished = os.path.isfile(self.folder / "summary.json")
+        return Run(self.folder).summary if is_finished else None
 
     @property
     def text(self) -> str:
@@ -64,22 +96,17 @@ class Told:
     @property
     def last(self) -> int:
         """The last round there is."""
-        return max((step for step, _ in self.rounds), default=0)
+        return max((record["round"] for record in Run(self.folder).rounds), default=0)
 
 
-def told(folder: Path) -> Told:
+def told(folder: Path, *, follow: bool = False) -> Told:
     """What there is to tell of the run in `folder`; InputError if there is none."""
     is_run = os.path.isfile(folder / "scenario.yaml")
     finished = os.path.isfile(folder / "summary.json")
     run = Run(folder) if is_run and not finished else load(folder)
     if not isinstance(run, Run):
         raise InputError(f"{folder}: is a sweep. Export its runs, the folders beside it.")
-    path = Path(os.path.abspath(folder))
-    rounds = [
-        (record["round"], dict(_numbers({k: v for k, v in record.items() if k != "round"})))
-        for record in run.rounds
-    ]
-    return Told(path.name, path.parent, run.scenario, rounds, run.summary if finished else None)
+    return Told(Path(os.path.abspath(folder)), run.scenario, follow)
 
 
 def tensorboard(told: Told) -> Exported:
@@ -93,6 +120,7 @@ def tensorboard(told: Told) -> Exported:
         for step, numbers in told.rounds:
             for name, value in numbers.items():
                 writer.add_scalar(name, value, step)
+            writer.flush()
         writer.add_text("scenario", f"```yaml\n{told.text}```")
         if told.flags:
             writer.add_text("flags", told.flags.replace("\n", "\n\n"))
@@ -118,8 +146,10 @@ def mlflow(told: Told) -> Exported:
     for name, value in told.parameters.items():
         client.log_param(run, name, value)
     now = time.time_ns() // 1_000_000
-    for step, numbers in [*told.rounds, (told.last, told.figures)]:
+    for step, numbers in told.rounds:
         client.log_batch(run, [Metric(name, value, now, step) for name, value in numbers.items()])
+    figures = [Metric(name, value, now, told.last) for name, value in told.figures.items()]
+    client.log_batch(run, figures)
     client.log_text(run, told.text, "scenario.yaml")
     client.set_tag(run, "mlflow.note.content", told.flags)
     if told.summary is not None:

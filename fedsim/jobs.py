@@ -11,7 +11,7 @@ from fedsim.spawning import Spawned
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-DIED = "the process that ran it died"
+DIED = "the process that ran it died. Go on with: --resume"
 
 
 @dataclass
@@ -24,7 +24,7 @@ class _Worker:
 class Jobs(Generic[Task, Result]):
     """At most `count` processes that call `function`. All of them end with the block, or with us.
 
-    A task whose process dies has no result; a fresh process takes the next task.
+    A task whose process dies has no result but DIED; a fresh process takes the next task.
     """
 
     def __init__(self, count: int, function: Callable[[Task], Result]) -> None:
@@ -38,12 +38,15 @@ class Jobs(Generic[Task, Result]):
         for worker in self._workers:
             worker.process.end()
 
-    def results(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Result | None]]:
-        """(position of the task, its result), as they come; None where its process has died."""
+    def results(
+        self, tasks: Sequence[Task], begun: Callable[[int], None]
+    ) -> Iterator[tuple[int, Result | str]]:
+        """(position of the task, its result or DIED), as they come; `begun` hears what begins."""
         waiting = list(range(len(tasks)))[::-1]
         while waiting or any(worker.task is not None for worker in self._workers):
             while waiting and (worker := self._idle()):
                 worker.task = waiting.pop()
+                begun(worker.task)
                 worker.process.send(tasks[worker.task])
             busy = [worker for worker in self._workers if worker.task is not None]
             heard = wait([worker.process.pipe for worker in busy])
@@ -60,14 +63,14 @@ class Jobs(Generic[Task, Result]):
             self._workers.append(idle)
         return idle
 
-    def _heard(self, worker: _Worker) -> Result | None:
+    def _heard(self, worker: _Worker) -> Result | str:
         worker.task = None
         try:
             result: Result = worker.process.hear()
         except EOFError:
             self._workers.remove(worker)
             worker.process.end()
-            return None
+            return DIED
         return result
 
 

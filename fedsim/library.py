@@ -231,7 +231,7 @@ def choose(registry: Registry, what: Named, parameters: Mapping[str, Any]) -> Ch
     """The choice that `what` and `parameters` name together; nested plug-ins may be bare names."""
     if isinstance(what, Choice) and not parameters:
         return what
-    function, given = _unpacked(what, parameters)
+    function, given = unpacked(what, parameters)
     fields = registry.resolve(function).parameters.model_fields
     for key, value in given.items():
         if isinstance(value, str) and key in fields and _is_plugin(fields[key]):
@@ -239,7 +239,7 @@ def choose(registry: Registry, what: Named, parameters: Mapping[str, Any]) -> Ch
     return registry.choose(function, **given)
 
 
-def _unpacked(
+def unpacked(
     what: Named, parameters: Mapping[str, Any]
 ) -> tuple[str | Callable[..., Any], dict[str, Any]]:
     """A name or plain function, and all its parameters; those given later win."""
@@ -251,7 +251,7 @@ def _unpacked(
     if isinstance(what, Choice):
         return what.plugin.function, {**what.parameters, **parameters}
     if isinstance(what, partial):
-        return _unpacked(what.func, {**what.keywords, **parameters})
+        return unpacked(what.func, {**what.keywords, **parameters})
     return what, dict(parameters)
 
 

@@ -1,11 +1,43 @@
 """What a run tells while it runs, to whoever listens."""
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell of a sweep: its rounds, and the folders of its run and of its clean twin's."""
+
+    labels: Mapping[str, str]
+    rounds: int
+    folder: Path
+    twin: Path | None
+
+
+TAIL = 4096
+"""Bytes that hold the last line of any rounds.jsonl, and some before it."""
+
+
+def last_record(folder: Path) -> Mapping[str, Any] | None:
+    """The last whole line of the rounds.jsonl in `folder`, written by whatever process, if any."""
+    with suppress(OSError, ValueError), (folder / "rounds.jsonl").open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+        lines = file.read().split(b"\n")[:-1]
+        record = json.loads(lines[-1]) if lines else None
+        return record if isinstance(record, dict) and "round" in record else None
+    return None
 
 
 class Progress(Protocol):
     """A listener. All calls come from the process that started the run."""
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """All cells, before the first begins; a run in this process alone has no such call."""
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
@@ -24,6 +56,9 @@ class Progress(Protocol):
 
 class Silence:
     """A listener that says nothing."""
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """Say nothing."""
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int

@@ -12,6 +12,13 @@ from types import ModuleType
 from typing import Any
 
 
+def num_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Spawned:
     """A spawned process that runs `work(pipe, *given)`; `pipe` here is the other end.
 

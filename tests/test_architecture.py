@@ -30,8 +30,8 @@ LAYERS = [
     {"flower"},
     {"results", "reporting", "evaluation"},
     {
-        *("progress", "gallery", "run_log", "execution", "jobs", "preview", "api"),
-        *("checking", "finished", "ensemble"),
+        *("progress", "gallery", "run_log", "execution", "jobs", "cells", "preview", "api"),
+        *("judging", "trial", "written", "checking", "finished", "ensemble"),
         *("deployment", "library", "privacy", "arguments", "testing", "bench", "export", "cli"),
         "__main__",
     },

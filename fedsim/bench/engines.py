@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, TypedDict, get_args
 import psutil  # type: ignore[import-untyped]
 from rich.table import Table
 
-from fedsim.bench.machine import Machine, machine, num_cores, told
+from fedsim.bench.machine import Machine, machine, told
 from fedsim.bench.memory import Peak
 from fedsim.bench.turns import Action, Contestant, Rounds, Timing, measure_in_turn
 from fedsim.bench.workload import bare_round, make_federation
 from fedsim.flower.client_app import torch_threads
 from fedsim.scenario.schema import Engine
 from fedsim.simulation import Federation
+from fedsim.spawning import num_cores
 from fedsim.tensors import flatten_params
 from fedsim.types import to_float
 

@@ -6,6 +6,7 @@ from typing import TypedDict
 import torch
 
 from fedsim.results.environment import cpu_model
+from fedsim.spawning import num_cores
 
 
 class Machine(TypedDict):
@@ -30,13 +31,6 @@ def machine(device: str = "cpu") -> Machine:
         device=device,
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
-
-
-def num_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def told(facts: Machine) -> str:

@@ -7,7 +7,7 @@ from typing import TypedDict
 from rich.table import Table
 from torch import Tensor
 
-from fedsim.bench.machine import Machine, machine, num_cores, told
+from fedsim.bench.machine import Machine, machine, told
 from fedsim.bench.turns import Action, Contestant, Rounds, Timing, measure_in_turn
 from fedsim.bench.workload import (
     MATRIX_FLOPS,
@@ -21,6 +21,7 @@ from fedsim.flower.client_app import torch_threads
 from fedsim.flower.engine import num_workers
 from fedsim.simulation import Federation
 from fedsim.simulation.evaluation import evaluate
+from fedsim.spawning import num_cores
 from fedsim.tensors import flatten_buffers, flatten_params
 from fedsim.types import to_float
 

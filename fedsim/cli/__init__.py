@@ -8,6 +8,7 @@ from fedsim.cli.catalogue import describe, list_, schema
 from fedsim.cli.check import preview, validate
 from fedsim.cli.compare import compare
 from fedsim.cli.ensemble import ensemble
+from fedsim.cli.evaluate import evaluate, leaderboard
 from fedsim.cli.exits import OneLine
 from fedsim.cli.export import export
 from fedsim.cli.finished import inspect, repair
@@ -37,6 +38,6 @@ def main(context: click.Context) -> None:
 for command in (
     *(run, resume, validate, preview, list_, describe, schema),
     *(inspect, repair, ensemble),
-    *(report, compare, export, bench, new),
+    *(report, compare, evaluate, leaderboard, export, bench, new),
 ):
     main.add_command(command)

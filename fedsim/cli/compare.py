@@ -32,7 +32,8 @@ def _ending(context: click.Context, option: click.Parameter, path: Path | None) 
     type=click.Path(path_type=Path),
     callback=_ending,
     metavar="file",
-    help="Write curves (.svg, .png, .pdf) or the table (.md, .csv, .tex).",
+    help="Write a heat map of rules by attacks, or curves where there is one of each (.svg, .png, "
+    ".pdf), or the tables (.md, .csv, .tex).",
 )
 def compare(folders: tuple[Path, ...], output: Path | None) -> None:
     """Print the scores side by side, and in what each run named differs from the first.
@@ -123,12 +124,20 @@ def _write(
     from fedsim import reporting
     from fedsim.results.files import replace_file
 
-    kind = path.suffix.lower()
+    kind, crossing = path.suffix.lower(), reporting.cross(runs)
     if kind in PICTURES:
-        reporting.save(reporting.figure(runs), path)
+        drawing = reporting.heatmap(crossing) if crossing else reporting.figure(runs)
+        reporting.save(drawing, path)
         return
+    if crossing and kind == ".csv":
+        pairs = zip(entries, runs, strict=True)
+        entries = [
+            ({**crossing.labels(run), **labels}, summary) for (labels, summary), run in pairs
+        ]
     text = {".md": reporting.markdown, ".csv": reporting.csv, ".tex": reporting.latex}[kind]
     page = text(entries)
+    if crossing and kind != ".csv":
+        page = reporting.crossed(crossing, tex=kind == ".tex") + "\n" + page
     if kind == ".md":
         page += "".join(one.markdown() for one in told)
     replace_file(path, page.encode())

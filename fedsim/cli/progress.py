@@ -4,16 +4,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from fedsim.progress import Progress
+from fedsim.cli.live_table import LiveTable
+from fedsim.progress import Planned, Progress
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
     from rich.progress import Progress as Bar
+
+REDRAWS = 2.0
+"""Drawings of the table in a second."""
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -27,11 +33,14 @@ class ConsoleProgress:
         self.verbose, self.clock = verbose, clock
         self.index, self.count, self.labels = 0, 1, ""
         self.rounds = self.round = 0
+        self.names: dict[int, str] = {}
         self.todo: dict[int, int] = {}
         self.finished: set[int] = set()
         self.trained, self.began, self.spoke = 0, clock(), float("-inf")
         self.scores: Mapping[str, Any] = {}
         self.bar: Bar | None = None
+        self.table: LiveTable | None = None
+        self.live: Live | None = None
 
     def __enter__(self) -> Self:
         if is_live():
@@ -41,17 +50,30 @@ class ConsoleProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
         if self.bar:
             self.bar.stop()
+
+    def cells_planned(self, cells: Sequence[Planned]) -> None:
+        """On a terminal, put a table of all of them in the place of the bar."""
+        self.count = len(cells)
+        if self.bar:
+            self.bar.stop()
+            self.table = LiveTable(cells, self.clock)
+            self.live = _live(self.table, self.bar.console)
+            self.live.start()
 
     def cell_started(
         self, index: int, count: int, labels: Mapping[str, str], rounds: int, done_rounds: int
     ) -> None:
         """Remember where the cell stands."""
         self.index, self.count, self.rounds, self.round = index, count, rounds, done_rounds
-        self.labels = label_text(labels)
+        self.labels = self.names[index] = label_text(labels)
         # A cell begins once more after its clean twin.
         self.todo[index] = self.todo.get(index, 0) + rounds - done_rounds
+        if self.table:
+            self.table.cell_started(index, labels, rounds, done_rounds)
         self._show()
 
     def round_done(self, record: Mapping[str, Any]) -> None:
@@ -61,11 +83,18 @@ class ConsoleProgress:
             self.trained += 1
         if record["accuracy"] is not None:
             self.scores = record
+        if self.table:
+            self.table.round_done(record)
         self._show()
         self._speak()
 
     def cell_finished(self, index: int, summary: Mapping[str, Any] | None, reused: bool) -> None:
-        """Count the cell."""
+        """Count the cell, which need not be the one that began last."""
+        if self.table:
+            self.table.cell_finished(index, summary, reused)
+        if index != self.index:
+            self.index, self.labels = index, self.names.get(index, "")
+            self.scores, self.round = summary or {}, self.rounds
         self.finished.add(index)
         self.todo.setdefault(index, 0)
         self.trained = max(self.trained, sum(self.todo[done] for done in self.finished))
@@ -104,7 +133,7 @@ class ConsoleProgress:
         return sum(self.todo.values()) + max(unknown, 0) * each
 
     def _show(self) -> None:
-        if self.bar:
+        if self.bar and not self.live:
             task = self.bar.task_ids[0]
             self.bar.update(task, completed=self.trained, total=self._total(), text=self.text())
 
@@ -159,3 +188,9 @@ def _bar() -> "Bar":
 
     text = TextColumn("{task.fields[text]}", markup=False)
     return Bar(BarColumn(bar_width=24), text, console=Console(stderr=True), transient=True)
+
+
+def _live(table: LiveTable, console: "Console") -> "Live":
+    from rich.live import Live
+
+    return Live(table, console=console, refresh_per_second=REDRAWS, transient=True)

@@ -68,6 +68,12 @@ def _shorthand(context: click.Context, option: click.Parameter, value: object) -
     show_default=True,
     help="Cells of a sweep at a time.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Cells on this Ray cluster, or `auto`: as many at a time as it has CPUs. "
+    "All its nodes must see the run folders and the data under the same paths.",
+)
 @click.option("--download", is_flag=True, help="Fetch missing data sets.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, no table.")
 @click.option("-q", "--quiet", "volume", flag_value="quiet", help="Show no progress.")
@@ -81,6 +87,7 @@ def run(  # noqa: PLR0913  (an argument for every option)
     resume: bool,
     force: bool,
     jobs: int,
+    ray: str | None,
     download: bool,
     as_json: bool,
     volume: str | None,
@@ -89,19 +96,22 @@ def run(  # noqa: PLR0913  (an argument for every option)
 
     A finished run is not run again: its scores are shown.
     """
+    if ray is not None and jobs > 1:
+        raise click.UsageError("--ray and --jobs: take one of the two.")
     shorthands: dict[str, object] = context.meta.get("shorthands", {})
     changes = [*overrides, *(f"{SHORTHANDS[name]}={value}" for name, value in shorthands.items())]
 
     from fedsim import api
+    from fedsim.cells import Where
 
-    with _placed(shorthands), _progress(volume) as progress, redirect_stdout(sys.stderr):
+    with _placed(shorthands), follow(volume) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(
             scenario,
             changes,
             output=output,
             resume=resume,
             force=force,
-            jobs=jobs,
+            where=Where(jobs, ray),
             download=download,
             progress=progress,
         )
@@ -124,7 +134,7 @@ def resume(run: Path) -> None:
     else:
         _refuse_another(run)
     output = run.resolve().parent
-    with _progress(None) as progress, redirect_stdout(sys.stderr):
+    with follow(None) as progress, redirect_stdout(sys.stderr):
         outcome = api.execute(source, [], output=output, resume=True, progress=progress)
     _finish(outcome, as_json=False, quiet=False)
 
@@ -143,7 +153,7 @@ def _refuse_another(run: Path) -> None:
 
 
 @contextmanager
-def _progress(volume: str | None) -> Iterator[Progress]:
+def follow(volume: str | None) -> Iterator[Progress]:
     """The listener of a run, which hears fedsim's log too."""
     console = None if volume == "quiet" else ConsoleProgress(verbose=volume == "verbose")
     listener: Progress = console or Silence()

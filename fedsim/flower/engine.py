@@ -1,7 +1,6 @@
 """A run from a state to the last round: one ServerApp over a Grid over the engine's runner."""
 
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 
@@ -9,7 +8,7 @@ import torch
 from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from fedsim.errors import RunError
+from fedsim.errors import OUT_OF_RANGE, RunError
 from fedsim.flower._private import RUN_ID, identify_process
 from fedsim.flower.client_app import set_exactness, torch_threads
 from fedsim.flower.grid import SimulationGrid
@@ -20,6 +19,7 @@ from fedsim.flower.session import FedsimStrategy, Session, intercept
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, RoundRecord, State
 from fedsim.simulation.rounds import initial_record, initial_state
+from fedsim.spawning import num_cores
 
 log = logging.getLogger("fedsim")
 
@@ -101,7 +101,7 @@ def _told(session: Session) -> str:
     """Why replies failed; where all are not finite, it is the model that they started from."""
     told = ", ".join(f"{count} {reason}" for reason, count in session.reasons.items())
     if session.cohort and session.reasons["non_finite"] == len(session.cohort.clients):
-        told += ": the global model has left the range in which anybody can train"
+        told += f": {OUT_OF_RANGE}"
     return told
 
 
@@ -134,8 +134,7 @@ def trains_together(federation: Federation) -> bool:
 def num_workers(scenario: Scenario) -> int:
     """`engine.workers`, where `auto` is a worker per CPU that this process may use."""
     wanted = scenario.engine.workers
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limit = count or 1 if wanted == "auto" else int(wanted)
+    limit = num_cores() if wanted == "auto" else int(wanted)
     if scenario.engine.trainer == "vectorised":
         limit = 1
     return max(1, min(limit, scenario.clients.per_round))

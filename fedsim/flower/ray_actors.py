@@ -37,7 +37,7 @@ class RayActors:
     name = "Ray workers"
 
     def __init__(self, federation: Federation, workers: int) -> None:
-        self._ray = _import_ray()
+        self._ray = import_ray()
         self._owns_ray = _connect(self._ray, federation.scenario, workers)
         engine = federation.scenario.engine
         options = {"num_cpus": engine.num_cpus, "num_gpus": engine.num_gpus, "max_restarts": 0}
@@ -119,7 +119,8 @@ class _Actor:
         return call_client(message)
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """The package ray. Raises: RunError if it is not installed."""
     try:
         import ray
     except ImportError as error:
@@ -128,22 +129,22 @@ def _import_ray() -> Any:
     return ray
 
 
-def _refuse_deaf(address: str) -> None:
-    """Ray waits for minutes for a cluster that is not there."""
+def refuse_deaf(address: str) -> None:
+    """Ray waits for minutes for a cluster that is not there. Raises: RunError."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit() and "/" not in host):
         return
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
-        raise RunError(f"engine.address: nobody answers at {address} ({error})") from error
+        raise RunError(f"nobody answers at {address} ({error})") from error
 
 
 def _connect(ray: Any, scenario: Scenario, workers: int) -> bool:
     """Join or start Ray; True if this call started it."""
     if ray.is_initialized():
         return False
-    with _own_signals():
+    with own_signals():
         _init(ray, scenario, workers)
     return True
 
@@ -153,9 +154,11 @@ def _init(ray: Any, scenario: Scenario, workers: int) -> None:
     quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
     if engine.address is not None:
         log.info("joining Ray at %s", engine.address)
-        _refuse_deaf(engine.address)
         try:
+            refuse_deaf(engine.address)
             ray.init(address=engine.address, log_to_driver=False, logging_level="error")
+        except RunError as error:
+            raise RunError(f"engine.address: {error}") from error
         except ConnectionError as error:
             raise RunError(f"engine.address: no Ray cluster at {engine.address}") from error
     else:
@@ -167,7 +170,7 @@ def _init(ray: Any, scenario: Scenario, workers: int) -> None:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def own_signals() -> Iterator[None]:
     """Keep our own answer to SIGTERM: Ray puts one of its own in its place, which aborts."""
     ours = signal.getsignal(signal.SIGTERM)
     try:

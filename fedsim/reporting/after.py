@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fedsim.errors import InputError
 from fedsim.reporting import style
 from fedsim.reporting.labels import Group, RunLike
+from fedsim.reporting.parts import Grid, Picture, Section
 from fedsim.reporting.pictures import montage_figure, read_examples
-from fedsim.reporting.sections import Grid, Picture, Section
 from fedsim.reporting.words import NULL, percent
 from fedsim.results import Run, RunFolder
 from fedsim.results.after import after_path, read_after

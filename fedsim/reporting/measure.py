@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedsim.reporting.labels import RunLike
+from fedsim.reporting.spelling import NOBODY, attacks
 
 Plugin = Mapping[str, Any]
 
@@ -89,8 +90,8 @@ def _pipeline(server: Mapping[str, Any]) -> str:
 
 
 def _adversary(adversary: Mapping[str, Any] | None) -> str:
-    if not adversary or 0 in (adversary.get("clients"), adversary.get("fraction")):
-        return "nobody attacks"
+    if not adversary or not attacks({"adversary": adversary}):
+        return NOBODY
     clients, fraction = adversary.get("clients"), adversary.get("fraction")
     count = len(clients) if isinstance(clients, list) else clients
     who = (

@@ -7,15 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedsim.reporting.account import account
 from fedsim.reporting.after import after_sections
+from fedsim.reporting.again import again, made_with
 from fedsim.reporting.labels import Group, RunLike, distinct, group, labelled
 from fedsim.reporting.measure import facts
 from fedsim.reporting.scores import Row, rows
 from fedsim.reporting.sections import sections
-from fedsim.reporting.story import story
 from fedsim.reporting.table import LEGEND, columns, grid, seeds_note
 from fedsim.reporting.words import duration, spans
-from fedsim.results import Run, RunFolder, Sweep
+from fedsim.results import Run, Sweep
 from fedsim.results.files import replace_file
 from fedsim.results.store import to_yaml
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 NAMED = 8
 """So many runs are named beside the flag that they share."""
-
-SCENARIOS = 12
-"""So many scenarios are listed in full."""
 
 
 def report(source: Run | Sweep | Sequence[Run | Sweep], output: Path, question: str = "") -> Path:
@@ -39,7 +37,9 @@ def report(source: Run | Sweep | Sequence[Run | Sweep], output: Path, question: 
     missing = [line for one in sources if isinstance(one, Sweep) for line in _missing(one)]
     names = [one.name if isinstance(one, Sweep) else one.summary["name"] for one in sources]
     title = " / ".join(dict.fromkeys(names))
-    replace_file(Path(output), html(runs, title, question, missing).encode(errors="replace"))
+    sweeps = [one for one in sources if isinstance(one, Sweep)]
+    page = html(runs, title, question, missing, sweeps)
+    replace_file(Path(output), page.encode(errors="replace"))
     return Path(output)
 
 
@@ -48,8 +48,12 @@ def html(
     title: str,
     question: str = "",
     missing: Sequence[str] = (),
+    sweeps: Sequence[Sweep] = (),
 ) -> str:
-    """The page as text. `missing` are sentences on cells that have no numbers."""
+    """The page as text. `missing` are sentences on cells that have no numbers.
+
+    `sweeps` are those that `runs` are cells of: the page shows how to run them whole.
+    """
     every = distinct(runs if isinstance(runs, Sequence) else [runs])
     groups = group(every)
     scored = rows([(label, run.summary) for label, run in zip(labelled(every), every, strict=True)])
@@ -57,14 +61,14 @@ def html(
         title=title,
         question=question.strip().lstrip("#").strip(),
         facts=_facts(every),
+        account=account(every, scored),
         scores=_scores(scored),
         flags=_flags(groups),
         missing=list(missing),
         sections=[*sections(every, groups), *after_sections(groups)] if every else [],
         certified=_certified(groups),
-        environment=_environment(every),
-        scenarios=[(one.text, to_yaml(one.runs[0].scenario)) for one in groups[:SCENARIOS]],
-        unlisted=max(0, len(groups) - SCENARIOS),
+        environment=made_with(every),
+        again=again(every, groups, sweeps),
     )  # fmt: skip
 
 
@@ -91,7 +95,6 @@ def _scores(scored: Sequence[Row]) -> dict[str, Any]:
         "header": header,
         "body": body,
         "names": names,
-        "story": story(scored),
         "notes": [
             text
             for key, text in LEGEND.items()
@@ -136,25 +139,6 @@ def _certified(groups: Sequence[Group]) -> list[tuple[str, str]]:
         for one in groups
         if (certified := one.runs[0].summary.get("certified")) is not None
     ]
-
-
-def _environment(runs: Sequence[RunLike]) -> dict[str, str]:
-    """Where the first run was made, and whether the others were made elsewhere."""
-    found = [
-        RunFolder(run.path).environment()
-        for run in runs
-        if (run.path / "environment.json").is_file()
-    ]
-    if not found:
-        return {}
-    shown = {
-        key: ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        for key, value in found[0].items()
-        if value is not None
-    }
-    others = sum(other != found[0] for other in found)
-    note = {"note": f"{others} of {len(runs)} runs were made in another environment"}
-    return {str(k): str(v) for k, v in {**shown, **(note if others else {})}.items()}
 
 
 def _missing(sweep: Sweep) -> list[str]:

@@ -7,7 +7,8 @@ from math import isfinite
 from statistics import mean
 from typing import Any
 
-from fedsim.reporting.labels import Labels, is_rule, without_seed
+from fedsim.reporting.labels import Labels, without_seed
+from fedsim.reporting.spelling import is_rule
 from fedsim.results.stats import Interval, mean_interval
 
 Summary = Mapping[str, Any]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fedsim.reporting.crossing import cross
 from fedsim.reporting.figures import OVERLAID, TWINS, detection_figure, figure
+from fedsim.reporting.heatmap import heatmap
 from fedsim.reporting.labels import Group, RunLike
 from fedsim.reporting.measure import success_words
 from fedsim.reporting.norms import norm_figure, pooled
+from fedsim.reporting.parts import Ids, Section, pictures
 from fedsim.reporting.pictures import caption, gallery_figure, heading, read_examples
 from fedsim.reporting.scores import number
 from fedsim.reporting.series import windows
-from fedsim.reporting.style import svg
+from fedsim.reporting.standing import read_updates, updates_figure
+from fedsim.reporting.tabled import classes, costs, durability, failures
 from fedsim.reporting.weights import has_weights, is_even, share_figure, weight_figure
-from fedsim.reporting.words import NULL, listed, percent, spans
-from fedsim.results.stats import mean_interval
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Ids = Iterator[int]
+from fedsim.reporting.words import listed, percent, spans
 
 MAPS = 4
 """So many rules get a picture of who was given weight in which round."""
@@ -30,60 +27,30 @@ MAPS = 4
 PANELS = 6
 """So many rules get a panel of norms."""
 
+STANDINGS = 9
+"""So many rules get a panel of where updates stood."""
+
 GALLERIES = 6
 """So many attacks that differ are shown as pictures."""
-
-WIDE = 20
-"""Up to so many classes stand in a table; of more, the worst are named."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawing and what is to be seen on it."""
-
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text; the first column names the row."""
-
-    header: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands below it; empty ones are left out."""
-
-    heading: str
-    pictures: list[Picture] = field(default_factory=list)
-    grid: Grid | None = None
-    sentences: list[str] = field(default_factory=list)
 
 
 def sections(runs: Sequence[RunLike], groups: Sequence[Group]) -> list[Section]:
     """The sections of the page that have something to say."""
     ids = count(1)
     made = [
+        _crossing(runs, ids),
         _learning(runs, groups, ids),
-        _durability(groups),
+        durability(groups),
         _weights(groups, ids),
+        _standing(groups, ids),
         _detection(runs, groups, ids),
         _norms(groups, ids),
         *_galleries(groups, ids),
-        _classes(groups),
-        _failures(groups),
+        classes(groups),
+        costs(groups),
+        failures(groups),
     ]
     return [one for one in made if one.pictures or one.grid or one.sentences]
-
-
-def _pictures(ids: Ids, drawing: Figure | None, caption: str) -> list[Picture]:
-    """The drawing under its caption; `ids` numbers the drawings of a page apart."""
-    if drawing is None:
-        return []
-    return [Picture(svg(drawing, f"f{next(ids)}", caption.split(". ")[0]), caption)]
 
 
 def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
@@ -107,7 +74,7 @@ def _learning(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Sec
     if len(runs) == 1:
         sentences.insert(1, _peak(runs[0]))
     return Section(
-        "Over the rounds", _pictures(ids, figure(runs), " ".join(filter(None, sentences)))
+        "Over the rounds", pictures(ids, figure(runs), " ".join(filter(None, sentences)))
     )
 
 
@@ -124,42 +91,6 @@ def _peak(run: RunLike) -> str:
     )
 
 
-def _durability(groups: Sequence[Group]) -> Section:
-    known = {
-        one.text: [found for run in one.runs if (found := run.summary.get("durability"))]
-        for one in groups
-    }
-    marks = sorted({int(mark) for every in known.values() for one in every for mark in one["at"]})
-    rows = [
-        [text, spans([one["last_round"] for one in every])]
-        + [
-            percent(mean_interval(number(one["at"].get(str(m))) for one in every))
-            for m in marks[:8]
-        ]
-        + [_halved([one["rounds_to_half"] for one in every])]
-        for text, every in known.items()
-        if every
-    ]
-    if not rows:
-        return Section("")
-    header = ["", "last attack", *(f"+{mark}" for mark in marks[:8]), "rounds to half"]
-    sentence = (
-        "Attack success (%) so many rounds after the last attack, and after how many rounds it was "
-        "first seen at half of what it then was (–: not seen in this run)."
-    )
-    return Section("After the attack", grid=Grid(header, rows), sentences=[sentence])
-
-
-def _halved(rounds: Sequence[int | None]) -> str:
-    """How long the seeds took; – for those that never did."""
-    seen = sorted({r for r in rounds if r is not None})
-    ends = [str(r) for r in (seen if len(seen) < 2 else [seen[0], seen[-1]])]
-    never = sum(r is None for r in rounds)
-    if not ends:
-        return NULL
-    return " to ".join(ends) + (f" ({never} never)" if never else "")
-
-
 def _weights(groups: Sequence[Group], ids: Ids) -> Section:
     given = [one for one in groups if any(has_weights(run) for run in one.runs)]
     even = [one for one in given if all(is_even(run) for run in one.runs)]
@@ -174,7 +105,7 @@ def _weights(groups: Sequence[Group], ids: Ids) -> Section:
         if even
         else "",
     ]
-    pictures = _pictures(
+    shown = pictures(
         ids,
         share_figure(given) if len(given) > max(1, len(even)) else None,
         "How much of the weight acting clients were given, and how much of the rows they sent. "
@@ -184,15 +115,16 @@ def _weights(groups: Sequence[Group], ids: Ids) -> Section:
     chosen = [one for one in given if one not in even]
     for one in chosen[:MAPS]:
         run = one.runs[0]
-        pictures += _pictures(
+        shown += pictures(
             ids,
             weight_figure(run),
             f"Weight given by {_who(one)} (seed {run.summary['seed']}). The darker, the more "
-            "against an even share of the round; grey is weight zero, white is not drawn.",
+            "against an even share of the round; hollow is weight zero, white is not drawn. "
+            "Dormant: malicious, but not attacking in that round.",
         )
     if len(chosen) > MAPS:
         sentences.append(f"By round: the first {MAPS} of the {len(chosen)} rules that choose.")
-    return Section("Who was given weight", pictures, sentences=list(filter(None, sentences)))
+    return Section("Who was given weight", shown, sentences=list(filter(None, sentences)))
 
 
 def _told(groups: Sequence[Group], what: str) -> str:
@@ -205,6 +137,36 @@ def _who(one: Group) -> str:
     return one.text if one.labels or not rule else str(rule)
 
 
+def _crossing(runs: Sequence[RunLike], ids: Ids) -> Section:
+    """The heat map of a sweep."""
+    found = cross(runs)
+    if found is None:
+        return Section("")
+    caption = "What each attack did to each rule. The darker, the worse."
+    return Section("Rules by attacks", pictures(ids, heatmap(found), caption))
+
+
+def _standing(groups: Sequence[Group], ids: Ids) -> Section:
+    """Where the updates of one round stood; the first seed of each group."""
+    found = {_who(one): read_updates(one.runs[0].path) for one in groups}
+    known = {name: one for name, one in found.items() if one is not None}
+    shown = dict(list(known.items())[:STANDINGS])
+    acted = any(row["acting"] for one in shown.values() for row in one["clients"])
+    rounds = sorted({one["round"] for one in shown.values()})
+    which = f"round{'s' if len(rounds) > 1 else ''} {spans(rounds)}"
+    caption = (
+        f"The updates of {which}, the last {'with an attack' if acted else 'one'}, as sent, "
+        "on the two axes along which they differ most. In brackets: how much of their variance "
+        "an axis shows; two updates that are close here may differ along others. "
+        "The larger a mark, the more weight its update was given."
+    )
+    if any(len(one.runs) > 1 for one in groups):
+        caption += " First seed of each."
+    if len(known) > len(shown):
+        caption += f" The first {len(shown)} of {len(known)}."
+    return Section("Where the updates stood", pictures(ids, updates_figure(shown), caption))
+
+
 def _detection(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Section:
     heading = "Detection over the rounds"
     found = [run.summary["detection"] for run in runs if run.summary.get("detection")]
@@ -215,7 +177,7 @@ def _detection(runs: Sequence[RunLike], groups: Sequence[Group], ids: Ids) -> Se
         return Section(heading, sentences=[told])
     return Section(
         heading,
-        _pictures(
+        pictures(
             ids,
             detection_figure(runs),
             "Share of attacking updates given weight zero, and of benign ones, counted from the "
@@ -238,7 +200,7 @@ def _norms(groups: Sequence[Group], ids: Ids) -> Section:
         caption += f" {pooled(shown)} neighbouring rounds are pooled."
     if len(groups) > len(shown):
         caption += f" The first {len(shown)} of {len(groups)} rules."
-    return Section("How large the updates were", _pictures(ids, drawing, caption))
+    return Section("How large the updates were", pictures(ids, drawing, caption))
 
 
 def _galleries(groups: Sequence[Group], ids: Ids) -> list[Section]:
@@ -252,49 +214,7 @@ def _galleries(groups: Sequence[Group], ids: Ids) -> list[Section]:
     for one, examples in list(shown.values())[:GALLERIES]:
         section = found.setdefault(heading(examples), Section(heading(examples)))
         who = f"{one.text}: " if len(shown) > 1 else ""
-        section.pictures.extend(_pictures(ids, gallery_figure(examples), who + caption(examples)))
+        section.pictures.extend(pictures(ids, gallery_figure(examples), who + caption(examples)))
     if len(shown) > GALLERIES:
         section.sentences.append(f"The first {GALLERIES} of {len(shown)} attacks.")
     return list(found.values())
-
-
-def _classes(groups: Sequence[Group]) -> Section:
-    known = {one.text: _by_class(one.runs[0]) for one in groups}
-    shown = {text: shares for text, shares in known.items() if shares}
-    if not shown:
-        return Section("")
-    names = list(dict.fromkeys(name for shares in shown.values() for name in shares))
-    note = "Accuracy (%) on the test images of each class, after the last round."
-    if any(len(one.runs) > 1 for one in groups):
-        note += " First seed of each."
-    if len(names) <= WIDE:
-        rows = [[text, *(percent(s.get(name)) for name in names)] for text, s in shown.items()]
-        return Section("Accuracy by class", grid=Grid(["", *names], rows), sentences=[note])
-    rows = [[text, _worst(shares)] for text, shares in shown.items()]
-    return Section(
-        "Accuracy by class", grid=Grid(["", "the five lowest: class (%)"], rows), sentences=[note]
-    )
-
-
-def _by_class(run: RunLike) -> dict[str, float | None]:
-    shares = run.summary.get("accuracy_per_class") or []
-    pairs = shares.items() if isinstance(shares, dict) else enumerate(shares)
-    return {str(name): number(share) for name, share in pairs}
-
-
-def _worst(shares: dict[str, float | None]) -> str:
-    known = sorted((share, name) for name, share in shares.items() if share is not None)
-    return ", ".join(f"{name} ({percent(share)})" for share, name in known[:5]) or NULL
-
-
-def _failures(groups: Sequence[Group]) -> Section:
-    sentences = []
-    for one in groups:
-        for run in one.runs:
-            counts = run.summary.get("failures") or {}
-            if counts:
-                parts = [f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items()]
-                rounds = [row["round"] for row in run.clients if row["failed"]]
-                where = f" (rounds {spans(rounds)})" if rounds else ""
-                sentences.append(f"{one.text}, seed {run.summary['seed']}: {listed(parts)}{where}.")
-    return Section("Replies that failed", sentences=sentences)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedsim.reporting.labels import RunLike, group
 from fedsim.reporting.scores import number
+from fedsim.reporting.spelling import attacks
 from fedsim.results.stats import mean_interval
 
 Record = Mapping[str, Any]
@@ -83,10 +84,9 @@ def detection(runs: Sequence[RunLike]) -> list[Series]:
 
 def windows(run: RunLike) -> tuple[Window, ...]:
     """The spans of rounds in which the schedule lets somebody attack."""
-    adversary = run.scenario.get("adversary")
-    if not adversary or 0 in (adversary.get("clients"), adversary.get("fraction")):
+    if not attacks(run.scenario):
         return ()
-    schedule = adversary.get("schedule") or {}
+    schedule = run.scenario["adversary"].get("schedule") or {}
     total = _last([run])
     if listed := schedule.get("rounds"):
         return tuple(_merged([r for r in listed if r <= total]))

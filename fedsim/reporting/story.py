@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fedsim.reporting.labels import is_rule, join
 from fedsim.reporting.scores import Row, is_plain_mean
+from fedsim.reporting.spelling import is_rule, join
 from fedsim.reporting.words import percent, points
 
 WORKS = 0.5
@@ -30,11 +30,26 @@ def story(rows: Sequence[Row]) -> str:
     measured = [row for row in rows if row.value("attack_success_rate") is not None]
     if not measured:
         return _untargeted(rows)
+    beside = _beside([row for row in rows if row not in measured])
+    return _targeted(measured).removesuffix(".") + beside + "."
+
+
+def _targeted(measured: Sequence[Row]) -> str:
     if len(measured) == 1:
         return _single(measured[0])
     if len({_setting(row) for row in measured}) > 1:
         return _over_settings(measured)
     return _rules(measured)
+
+
+def _beside(others: Sequence[Row]) -> str:
+    """What rows without an attack success lose; empty where there is none, or no twin."""
+    harmed = [row for row in others if row.value("accuracy_drop") is not None]
+    if not harmed:
+        return ""
+    worst = max(harmed, key=_drop)
+    lost = points(worst.scores["accuracy_drop"])
+    return f"; where no attack success applies, {name(worst)} loses the most accuracy: {lost}"
 
 
 def _rules(rows: Sequence[Row]) -> str:
@@ -105,7 +120,7 @@ def _over_settings(rows: Sequence[Row]) -> str:
     """Rules over several settings: what each rule lets through at worst."""
     worst: dict[str, Row] = {}
     for row in rows:
-        rule = _rule(row)
+        rule = rule_name(row)
         if rule not in worst or _success(row) > _success(worst[rule]):
             worst[rule] = row
     if len(worst) == 1:
@@ -117,8 +132,8 @@ def _over_settings(rows: Sequence[Row]) -> str:
     low, high = min(worst.values(), key=_success), max(worst.values(), key=_success)
     count = len({_setting(row) for row in rows})
     return (
-        f"Over {count} settings the worst case is {_told(low)} attack success for {_rule(low)} "
-        f"and {_told(high)} for {_rule(high)}."
+        f"Over {count} settings the worst case is {_told(low)} attack success for {rule_name(low)} "
+        f"and {_told(high)} for {rule_name(high)}."
     )
 
 
@@ -143,7 +158,8 @@ def name(row: Row) -> str:
     return join(row.labels) or "this rule"
 
 
-def _rule(row: Row) -> str:
+def rule_name(row: Row) -> str:
+    """What a sentence calls the rule of the row, whatever it was up against."""
     return join({key: text for key, text in row.labels.items() if is_rule(key)}) or "this rule"
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BENIGN = "#0072B2"
 MALICIOUS = "#D55E00"
+DORMANT = "#8C8C8C"
+"""Those of the adversary's clients that do not attack in the round."""
+
 CYCLE = ("#000000", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 """Okabe and Ito's colours without the yellow, which is lost on white paper."""
 
@@ -62,9 +65,20 @@ _RC: dict[str, Any] = {
     "svg.id": None,
     "mathtext.default": "regular",
     "text.parse_math": False,
+    "text.hinting": "no_hinting",
     "figure.dpi": 100,
     "savefig.dpi": 200,
 }
+
+
+def role(row: Mapping[str, Any]) -> str:
+    """What a client was in a round: `acting`, `dormant` (malicious, not attacking) or `benign`."""
+    if row["acting"]:
+        return "acting"
+    return "dormant" if row["malicious"] else "benign"
+
+
+ROLES = {"benign": BENIGN, "acting": MALICIOUS, "dormant": DORMANT}
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from io import StringIO
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from fedsim.reporting.labels import short_key
 from fedsim.reporting.scores import Entry, Row, rows
+from fedsim.reporting.spelling import short_key
 from fedsim.reporting.story import story
 from fedsim.reporting.words import flag_words, percent
 
@@ -168,17 +168,28 @@ def markdown(entries: Sequence[Entry]) -> str:
     scored = rows(entries)
     header, body = grid(scored)
     texts = _text_columns(header, len(_label_keys(scored)))
-    rule = ["---" if is_text else "---:" for is_text in texts]
-    lines = ["| " + " | ".join(map(_escaped, line)) + " |" for line in (header, rule, *body)]
     sentence = " ".join(filter(None, [story(scored), seeds_note(scored)]))
-    return "\n".join([*lines, *(["", sentence] if sentence else [])]) + "\n"
+    return markdown_table(header, body, texts) + (f"\n{sentence}\n" if sentence else "")
+
+
+def markdown_table(
+    header: Sequence[str], body: Sequence[Sequence[str]], texts: Sequence[bool]
+) -> str:
+    """Cells as a Markdown table; columns of `texts` stand to the left."""
+    rule = ["---" if is_text else "---:" for is_text in texts]
+    lines = ["| " + " | ".join(map(_escaped, line)) + " |\n" for line in (header, rule, *body)]
+    return "".join(lines)
 
 
 def latex(entries: Sequence[Entry]) -> str:
     """The same as a LaTeX tabular (needs the booktabs package)."""
     scored = rows(entries)
     header, body = grid(scored)
-    texts = _text_columns(header, len(_label_keys(scored)))
+    return latex_table(header, body, _text_columns(header, len(_label_keys(scored))))
+
+
+def latex_table(header: Sequence[str], body: Sequence[Sequence[str]], texts: Sequence[bool]) -> str:
+    """Cells as a LaTeX tabular; columns of `texts` stand to the left."""
     columns = "".join("l" if is_text else "r" for is_text in texts)
     lines = [" & ".join(map(_tex, line)) + r" \\" for line in (header, *body)]
     return "\n".join(

@@ -20,7 +20,13 @@ Record = Mapping[str, Any]
 NAMED = 60
 """Up to this many clients have a row each; more are shown by their place in the cohort."""
 
-ZERO, FAILED = "#D4D4D4", "#F0E442"
+FAILED = "#F0E442"
+
+FRAME = 5
+"""A cell that is drawn hollow is so many pixels wide and high, the outer ones its frame."""
+
+MANY = 6000
+"""Of more cells none is drawn hollow: it would be too small; pale ones stand for them."""
 
 
 def has_weights(run: RunLike) -> bool:
@@ -104,11 +110,8 @@ def _bars(rows: Sequence[Record]) -> Figure:
     drawing = style.sheet(2.0)
     axes = drawing.subplots()
     handles: dict[str, Any] = {}
-    for text, colour, acting in (
-        ("acting", style.MALICIOUS, True),
-        ("not acting", style.BENIGN, False),
-    ):
-        places = [i for i, row in enumerate(ordered) if row["acting"] is acting]
+    for text, colour in style.ROLES.items():
+        places = [i for i, row in enumerate(ordered) if style.role(row) == text]
         heights = [ordered[i]["weight"] or 0.0 for i in places]
         if places:
             width = 0.8 if len(ordered) <= NAMED else 1.0
@@ -136,15 +139,16 @@ def _map(rows: Sequence[Record], rounds: Sequence[int]) -> Figure:
     """Several rounds: the share line, and a picture with a column for each round."""
     members = {row["client"]: row["malicious"] for row in rows}
     named = len(members) <= NAMED
-    picture, ticks = (_by_client if named else _by_place)(rows, rounds, members)
-    below = min(max(0.11 * len(picture), 0.8), 3.2)
+    cells, ticks = (_by_client if named else _by_place)(rows, rounds, members)
+    count, picture = len(cells), _painted(cells, rows)
+    below = min(max(0.11 * count, 0.8), 3.2)
     drawing = style.sheet(1.2 + below + 0.7)
     upper, lower = drawing.subplots(2, sharex=True, height_ratios=[1.2, below])
     handles = _share_lines(upper, rows, rounds)
     first, last = rounds[0], rounds[-1]
     lower.imshow(
         picture, interpolation="none", aspect="auto",
-        extent=(first - 0.5, last + 0.5, len(picture) - 0.5, -0.5),
+        extent=(first - 0.5, last + 0.5, count - 0.5, -0.5),
     )  # fmt: skip
     for text, place in ticks.items():
         lower.annotate(
@@ -157,6 +161,7 @@ def _map(rows: Sequence[Record], rounds: Sequence[int]) -> Figure:
     if named and 0 < sum(members.values()) < len(members):
         lower.axhline(sum(members.values()) - 0.5, color=style.INK, linewidth=0.8)
     style.rounds_axis(lower, first, last)
+    lower.set_xlim(first - 0.5, last + 0.5)
     return style.finished(drawing, handles | _patches(rows))
 
 
@@ -190,14 +195,14 @@ def _share_lines(axes: Axes, rows: Sequence[Record], rounds: Sequence[int]) -> d
 
 def _by_client(
     rows: Sequence[Record], rounds: Sequence[int], members: Mapping[int, bool]
-) -> tuple[NDArray[np.float64], dict[str, float]]:
+) -> tuple[NDArray[np.int64], dict[str, float]]:
     """A line for each client, the adversary's on top; who was not drawn is white."""
     order = sorted(members, key=lambda client: (not members[client], client))
     place = {client: i for i, client in enumerate(order)}
     column = {round_: i for i, round_ in enumerate(range(rounds[0], rounds[-1] + 1))}
     picture = _blank(len(order), len(column))
-    for row, colour in zip(rows, _colours(rows), strict=True):
-        picture[place[row["client"]], column[row["round"]]] = colour
+    for i, row in enumerate(rows):
+        picture[place[row["client"]], column[row["round"]]] = i
     bad = sum(members.values())
     if len(order) <= 26:
         return picture, {f"client {client}": float(i) for client, i in place.items()}
@@ -206,25 +211,39 @@ def _by_client(
 
 def _by_place(
     rows: Sequence[Record], rounds: Sequence[int], members: Mapping[int, bool]
-) -> tuple[NDArray[np.float64], dict[str, float]]:
+) -> tuple[NDArray[np.int64], dict[str, float]]:
     """A line for each place in the cohort: acting clients on top, then by weight."""
     cohorts: dict[int, list[int]] = {round_: [] for round_ in rounds}
     for i, row in enumerate(rows):
         cohorts[row["round"]].append(i)
-    colours = _colours(rows)
     size = max(len(cohort) for cohort in cohorts.values())
     picture = _blank(size, rounds[-1] - rounds[0] + 1)
     for round_, cohort in cohorts.items():
         cohort.sort(key=lambda i: (not rows[i]["acting"], -(rows[i]["weight"] or 0.0)))
         for place, i in enumerate(cohort):
-            picture[place, round_ - rounds[0]] = colours[i]
+            picture[place, round_ - rounds[0]] = i
     return picture, {"1": 0.0, f"{size}": size - 1.0} if size > 3 else {}
 
 
-def _blank(height: int, width: int) -> NDArray[np.float64]:
+def _blank(height: int, width: int) -> NDArray[np.int64]:
+    """Cells that hold no row; others hold the index of theirs."""
     import numpy as np
 
-    return np.ones((height, width, 3))
+    return np.full((height, width), -1)
+
+
+def _painted(cells: NDArray[np.int64], rows: Sequence[Record]) -> NDArray[np.float64]:
+    """The cells in the colours of their rows, hollow where the weight is zero."""
+    import numpy as np
+
+    hollow = np.array([row["weight"] == 0 for row in rows] + [False])[cells]
+    colours = np.array([*_colours(rows), (1.0, 1.0, 1.0)])
+    if cells.size > MANY:
+        return np.where(hollow[..., None], 1 - 0.2 * (1 - colours[cells]), colours[cells])
+    picture = colours[cells].repeat(FRAME, axis=0).repeat(FRAME, axis=1)
+    for i, j in np.argwhere(hollow) * FRAME:
+        picture[i + 1 : i + FRAME - 1, j + 1 : j + FRAME - 1] = 1
+    return picture
 
 
 def _sides(bad: int, total: int, upper: str, lower: str) -> dict[str, float]:
@@ -232,8 +251,8 @@ def _sides(bad: int, total: int, upper: str, lower: str) -> dict[str, float]:
     return {text: place for text, place in sides.items() if 0 <= place < total - 0.5}
 
 
-def _colours(rows: Sequence[Record]) -> list[tuple[float, float, float]]:
-    """Grey for weight zero, else the darker the larger against an even share of the round."""
+def _colours(rows: Sequence[Record]) -> list[tuple[float, ...]]:
+    """The colour of each row's role, the darker the larger its weight in the round."""
     from matplotlib.colors import to_rgb
 
     total: dict[int, float] = {}
@@ -241,14 +260,14 @@ def _colours(rows: Sequence[Record]) -> list[tuple[float, float, float]]:
     for row in rows:
         total[row["round"]] = total.get(row["round"], 0.0) + (row["weight"] or 0.0)
         count[row["round"]] = count.get(row["round"], 0) + 1
-    colours = []
+    colours: list[tuple[float, ...]] = []
     for row in rows:
+        base = to_rgb(style.ROLES[style.role(row)])
         if not row["weight"]:
-            colours.append(to_rgb(FAILED if row["weight"] is None else ZERO))
+            colours.append(to_rgb(FAILED) if row["weight"] is None else base)
             continue
         even = total[row["round"]] / count[row["round"]]
         depth = 0.35 + 0.65 * min(row["weight"] / (2 * even), 1.0)
-        base = to_rgb(style.MALICIOUS if row["acting"] else style.BENIGN)
         colours.append(tuple(1 - depth * (1 - part) for part in base))
     return colours
 
@@ -256,13 +275,14 @@ def _colours(rows: Sequence[Record]) -> list[tuple[float, float, float]]:
 def _patches(rows: Sequence[Record]) -> dict[str, Any]:
     from matplotlib.patches import Patch
 
-    kinds = {
-        "acting, weight > 0": (style.MALICIOUS, any(r["acting"] and r["weight"] for r in rows)),
-        "not acting, weight > 0": (
-            style.BENIGN,
-            any(not r["acting"] and r["weight"] for r in rows),
-        ),
-        "weight 0": (ZERO, any(r["weight"] == 0 for r in rows)),
-        "failed": (FAILED, any(r["weight"] is None for r in rows)),
+    seen = {style.role(row) for row in rows if row["weight"] is not None}
+    patches: dict[str, Any] = {
+        text: Patch(color=colour) for text, colour in style.ROLES.items() if text in seen
     }
-    return {text: Patch(color=colour) for text, (colour, seen) in kinds.items() if seen}
+    if any(row["weight"] == 0 for row in rows):
+        patches["hollow or pale: weight 0"] = Patch(
+            facecolor="white", edgecolor=style.INK, linewidth=1.0
+        )
+    if any(row["weight"] is None for row in rows):
+        patches["failed"] = Patch(color=FAILED)
+    return patches

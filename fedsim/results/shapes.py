@@ -125,6 +125,31 @@ class ClientRow(_Shape):
     failed: str | None
 
 
+Place = Annotated[
+    list[Annotated[float, Field(gt=-1e100, lt=1e100)]], Field(min_length=2, max_length=2)
+]
+
+
+class _Standing(_Shape):
+    client: Client
+    malicious: bool
+    acting: bool
+    weight: NotNegative
+    at: Place
+
+
+class Updates(_Shape):
+    """The object of updates.json: where the updates of a round stood in two dimensions."""
+
+    round: Whole
+    explained: Annotated[
+        list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)
+    ]
+    zero: Place
+    aggregate: Place | None
+    clients: list[_Standing]
+
+
 class _Named(_Shape):
     name: str
 

@@ -46,6 +46,7 @@ _RESULTS = (
     "model.safetensors",
     "report.html",
     "examples.safetensors",
+    "updates.json",
     "checkpoint.pt",
 )
 
@@ -94,6 +95,11 @@ class RunFolder:
             _append(path, rows)
         with self._writing("rounds.jsonl") as path:
             _append(path, json_line(round))
+
+    def write_picture(self, picture: Mapping[str, Any]) -> None:
+        """Write where the updates of one round stood, as updates.json."""
+        with self._writing("updates.json") as path:
+            replace_file(path, json_line(picture))
 
     def truncate(self, last_round: int) -> None:
         """Keep the records up to `last_round`; drop later ones and what a kill cut off.

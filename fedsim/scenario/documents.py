@@ -50,6 +50,15 @@ class Document:
         return told(self.place(path), shown, text)
 
 
+def question_of(source: object) -> str:
+    """The question that a scenario answers: the first line of its file, if that is a comment."""
+    if not isinstance(source, str | Path):
+        return ""
+    with Path(source).open(encoding="utf-8", errors="replace") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
 def child(node: Any, part: str | int) -> str | int | None:
     """The key or index under which `node` holds `part`, None if it does not."""
     if isinstance(node, list):
@@ -77,8 +86,10 @@ def told(place: str, path: Where, text: str) -> ScenarioError:
     return ScenarioError("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
-def document(source: Path | str | Mapping[str, Any] | Scenario) -> Document:
+def document(source: "Path | str | Mapping[str, Any] | Scenario | Document") -> Document:
     """The raw tree of a YAML file, of a mapping, or of a scenario; ScenarioError if unreadable."""
+    if isinstance(source, Document):
+        return source
     if isinstance(source, Scenario):
         source = source.resolved()
     if isinstance(source, Mapping):

@@ -63,7 +63,7 @@ def contents(scenario: "Scenario") -> dict[str, str]:
     """Path → SHA-256 of every file of the user that the scenario rests on."""
     files = {choice.plugin.facts.get("file") for choice in choices(scenario)}
     files.add(scenario.model.weights)
-    return {str(file): _digest(Path(file)) for file in files if file is not None}
+    return {str(file): digest(Path(file)) for file in files if file is not None}
 
 
 def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
@@ -87,7 +87,8 @@ def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """SHA-256 of the file."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

@@ -40,7 +40,7 @@ class Cell:
 
 
 def load(
-    source: Path | str | Mapping[str, Any] | Scenario, overrides: Overrides = ()
+    source: Path | str | Mapping[str, Any] | Scenario | Document, overrides: Overrides = ()
 ) -> list[Cell]:
     """The cells of a scenario, one if it has no matrix, in row-major order of the matrix.
 

@@ -24,7 +24,7 @@ def override(document: Document, overrides: Overrides) -> Document:
     """`document` with the overrides applied in order; their errors begin with `--set key=value`."""
     tree, places = copy.deepcopy(document.tree), dict(document.places)
     applied: list[tuple[Where, str]] = []
-    for key, value, place in _pairs(overrides):
+    for key, value, place in pairs(overrides):
         path = _path(tree, key, place)
         try:
             put(tree, places, path, _from_here(path, value), {(): place})
@@ -76,7 +76,7 @@ def _enter(node: Any, at: Where, part: str | int) -> str | int:
     raise PathError(at, f"is {flow(node)}, not a mapping that could hold '{part}'.")
 
 
-def _pairs(overrides: Overrides) -> Iterator[tuple[str, Any, str]]:
+def pairs(overrides: Overrides) -> Iterator[tuple[str, Any, str]]:
     """Key, value and the text that begins an error."""
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():

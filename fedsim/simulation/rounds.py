@@ -15,6 +15,7 @@ from fedsim.simulation.client import Reply, honest_plan
 from fedsim.simulation.evaluation import evaluate, predictor
 from fedsim.simulation.federation import Federation
 from fedsim.simulation.pipeline import pipeline
+from fedsim.simulation.projection import is_pictured, picture
 from fedsim.simulation.roles import Cohort, draw_cohort
 from fedsim.simulation.training import train_local
 from fedsim.simulation.watching import watch
@@ -53,6 +54,8 @@ class RoundRecord:
     clients: list[dict[str, Any]]
     flags: tuple[str, ...] = ()
     alarms: Mapping[str, str] = field(default_factory=dict)
+    picture: dict[str, Any] | None = None
+    """What updates.json holds, of the one round that is pictured."""
 
 
 def initial_state(model: nn.Module) -> State:
@@ -107,7 +110,8 @@ def close_round(
         },
     }
     clients = _client_records(cohort, replies, outcome)
-    return after, RoundRecord(record, clients, flags, alarms)
+    pictured = picture(cohort, valid, outcome) if is_pictured(scenario, cohort.round) else None
+    return after, RoundRecord(record, clients, flags, alarms, pictured)
 
 
 _SCORES = ("accuracy", "loss", "attack_success_rate", "robust_accuracy")

@@ -98,6 +98,33 @@ def test_what_is_written(cli, folder, tmp_path, monkeypatch, name):
         assert "| scenario | server.aggregator.name | 'mean' | 'median' |" in path.read_text()
 
 
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    """A sweep of two rules by two attacks."""
+    rules = [{"name": "mean"}, {"name": "median"}]
+    attacks = [{"name": "zero"}, {"name": "sign_flip"}]
+    matrix = {"server.aggregator": rules, "adversary.attack": attacks}
+    tree = {**TREE, "adversary": {"clients": 1}, "matrix": matrix}
+    return sweep(tree, output=tmp_path_factory.mktemp("crossed")).path
+
+
+@pytest.mark.parametrize("name", ["x.svg", "x.md", "x.csv", "x.tex"])
+def test_rules_crossed_with_attacks(cli, crossed, tmp_path, name):
+    path = tmp_path / name
+    result = cli("compare", crossed, "-o", path)
+    assert result.exit_code == 0, result.stderr
+    text = path.read_text()
+    told = {
+        ".svg": "accuracy: on the clean test set; one seed, no interval.",
+        ".md": "| rule | zero: accuracy (%) | sign_flip: accuracy (%) |",
+        ".csv": "mean,sign_flip,accuracy,mean,sign_flip,1,",
+        ".tex": r"rule & zero: accuracy (\%) & sign\_flip: accuracy (\%) \\",
+    }  # fmt: skip
+    assert told[path.suffix] in text
+    if path.suffix in (".md", ".tex"):
+        assert text.count("median") > 2, "the scores are below"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -37,7 +37,7 @@ def test_run_takes_the_options_of_the_contract():
     names = {name for option in main.commands["run"].params for name in option.opts}
     assert names == {
         "scenario", "--set", "--seed", "--engine", "--device", "--output", "--resume", "--force",
-        "--jobs", "--download", "--json", "-q", "--quiet", "-v", "--verbose", "--debug",
+        "--jobs", "--ray", "--download", "--json", "-q", "--quiet", "-v", "--verbose", "--debug",
     }  # fmt: skip
 
 

@@ -88,6 +88,9 @@ def tensorboard(monkeypatch):
         def add_scalar(self, tag, value, step):
             seen.scalars.append((tag, step, value))
 
+        def flush(self):
+            seen.flushed = len(seen.scalars)
+
         def add_text(self, tag, text):
             seen.texts[tag] = text
 
@@ -288,6 +291,34 @@ def test_a_run_that_has_not_finished(cli, folder, tensorboard, mlflow, wandb):
     assert [step for step, _ in wandb.logged] == [0, 1]
     assert (tensorboard.figures, wandb.summary, mlflow.ended) == ({}, {}, [])
     check_parameters(mlflow.parameters)
+
+
+def test_a_run_that_is_followed_is_told_as_it_goes(cli, folder, tensorboard, monkeypatch):
+    path, end = folder / "rounds.jsonl", folder / "summary.json"
+    lines, summary_text = path.read_text().splitlines(keepends=True), end.read_text()
+    end.unlink()
+    path.write_text(lines[0])
+    looks = []
+
+    def goes_on(seconds):
+        """What the run does while nobody looks: a round, half a line, its rest, the summary."""
+        looks.append({step for _, step, _ in tensorboard.scalars})
+        steps = {1: lines[1], 2: lines[2][:20], 3: lines[2][20:]}
+        with path.open("a") as file:
+            file.write(steps.get(len(looks), ""))
+        if len(looks) == 4:
+            end.write_text(summary_text)
+        assert len(looks) < 6
+        assert tensorboard.flushed == len(tensorboard.scalars)
+
+    monkeypatch.setattr(trackers.time, "sleep", goes_on)
+    result = cli("export", folder, "--to", "tensorboard", "--follow")
+    assert result.exit_code == 0, result.stderr
+    assert looks == [{0}, {0, 1}, {0, 1}, {0, 1, 2}]
+    followed = list(tensorboard.scalars)
+    check_figures(tensorboard.figures)
+    assert {(key, step, value) for key, step, value in followed} == numbers_of(folder)
+    assert len(followed) == len(numbers_of(folder))  # nothing twice
 
 
 @pytest.mark.parametrize("tracker", TRACKERS)

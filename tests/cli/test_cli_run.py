@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedsim.cells import Where
 from fedsim.errors import ScenarioError
 
 
@@ -29,7 +30,7 @@ def test_defaults(cli, calls):
     del options["progress"]
     assert (source, overrides) == (Path("a.yaml"), [])
     assert options == {
-        "output": Path("runs"), "resume": False, "force": False, "jobs": 1, "download": False,
+        "output": Path("runs"), "resume": False, "force": False, "where": Where(), "download": False,
     }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def test_options_are_passed_on(cli, calls):
     [(_, _, options)] = calls
     del options["progress"]
     assert options == {
-        "output": Path("elsewhere"), "resume": True, "force": True, "jobs": 3, "download": True,
+        "output": Path("elsewhere"), "resume": True, "force": True, "where": Where(3), "download": True,
     }  # fmt: skip
 
 
@@ -164,4 +165,18 @@ def test_resume_of_something_else(cli, calls, tmp_path):
     assert result.exit_code == 2
     expected = f"{tmp_path}: not the folder of a run: it has no scenario.yaml.\n"
     assert result.stderr == expected
+    assert not calls
+
+
+def test_cells_may_be_played_on_ray(cli, calls):
+    cli("run", "a.yaml", "--ray", "auto")
+    assert calls[0][2]["where"] == Where(ray="auto")
+
+
+def test_ray_and_jobs_exclude_each_other(cli, calls):
+    told = cli("run", "a.yaml", "--ray", "auto", "--jobs", "2")
+    assert (told.exit_code, told.stderr) == (
+        2,
+        "fedsim run: --ray and --jobs: take one of the two.\n",
+    )
     assert not calls

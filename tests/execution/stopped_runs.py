@@ -104,7 +104,7 @@ def play(tree_, output, progress=None, **options):
 def assert_equal(broken, whole):
     """Everything but seconds and times of day is the same, and nothing is left of the break."""
     assert differences(Run(whole), Run(broken)) == []
-    for name in ("clients.jsonl", "model.safetensors", "scenario.yaml"):
+    for name in ("clients.jsonl", "model.safetensors", "scenario.yaml", "updates.json"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     assert [[*map(str, record)] for record in RunFolder(broken).rounds()] == [
         [*map(str, record)] for record in RunFolder(whole).rounds()

@@ -47,6 +47,9 @@ class StopAt:
     def __init__(self, round_):
         self.round = round_
 
+    def cells_planned(self, _):
+        pass
+
     def cell_started(self, *_):
         pass
 

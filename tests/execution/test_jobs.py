@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 
-from fedsim.jobs import Jobs
+from fedsim.jobs import DIED, Jobs
 
 
 def tenfold(task):
@@ -14,6 +14,8 @@ def tenfold(task):
 
 def test_a_process_that_dies_fails_its_task_alone():
     with Jobs(1, tenfold) as jobs:
-        assert dict(jobs.results([0, 1, 2])) == {0: 0, 1: None, 2: 20}
-        assert dict(jobs.results([3])) == {0: 30}
+        begun = []
+        assert dict(jobs.results([0, 1, 2], begun.append)) == {0: 0, 1: DIED, 2: 20}
+        assert dict(jobs.results([3], begun.append)) == {0: 30}
+        assert begun == [0, 1, 2, 0]
     assert multiprocessing.active_children() == []

@@ -1,6 +1,7 @@
 """What tells runs apart, and which are seeds of one another."""
 
-from fedsim.reporting.labels import differences, distinct, group, join, labelled, short_key
+from fedsim.reporting.labels import differences, distinct, group, labelled
+from fedsim.reporting.spelling import join, short_key
 from tests.reporting.reporting_records import run
 
 

@@ -124,13 +124,13 @@ def test_durability_by_rule():
 
 def test_accuracy_by_class_with_a_class_that_is_not_there():
     cells = read(html(run(), "demo")).cells
-    assert cells[-4:] == ["demo", "50.0", "–", "90.0"]
+    assert cells[cells.index("2") :][:5] == ["2", "demo", "50.0", "–", "90.0"]
 
 
 def test_of_many_classes_the_worst_are_named():
     one = run()
     one.summary["accuracy_per_class"] = [i / 100 for i in range(100)]
-    assert read(html(one, "demo")).cells[-1] == "0 (0.0), 1 (1.0), 2 (2.0), 3 (3.0), 4 (4.0)"
+    assert "0 (0.0), 1 (1.0), 2 (2.0), 3 (3.0), 4 (4.0)" in read(html(one, "demo")).cells
 
 
 def test_failures_are_counted_with_their_rounds():
@@ -146,7 +146,7 @@ def test_every_null_at_once():
     for record in one.rounds:
         record.update(accuracy=None)
     page = read(html(one, "demo"))
-    assert page.cells == ["accuracy %", "ASR %", "–", "–"]
+    assert page.cells[:5] == ["accuracy %", "ASR %", "–", "–", "run"]
     assert "nobody attacks" in "".join(page.text)
 
 

@@ -25,7 +25,14 @@ SCENARIO = {
         "poison": {"name": "backdoor", "target": 1, "trigger": {"name": "patch"}, "fraction": 0.5},
     },
 }
-TEXT = ("summary.json", "rounds.jsonl", "clients.jsonl", "environment.json", "scenario.yaml")
+TEXT = (
+    "summary.json",
+    "rounds.jsonl",
+    "clients.jsonl",
+    "environment.json",
+    "scenario.yaml",
+    "updates.json",
+)
 BINARY = ("model.safetensors", "examples.safetensors", "checkpoint.pt")
 ODD = [b"", b"\0", b"[" * 5000, b"{" * 5000, b"[]", b"null", b"3", b"NaN", b'{"a": 1e999}', b"\xff"]
 ODD += [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.api import execute, question_of
+from fedsim.cells import Where
 from fedsim.datasets import default_source
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load
@@ -79,7 +80,9 @@ def test_cells_at_a_time_give_the_same_numbers_and_share_their_twin(tmp_path):
         "matrix={adversary.attack: [[], {name: boost, factor: 2.0}]}",
     ]
     in_turn = execute(FOLDER / "quickstart.yaml", changes, output=tmp_path / "a")
-    at_once = execute(FOLDER / "quickstart.yaml", changes, output=tmp_path / "b", jobs=2)
+    at_once = execute(
+        FOLDER / "quickstart.yaml", changes, output=tmp_path / "b", where=Where(jobs=2)
+    )
     digests = [
         [run.summary["parameters_sha256"] for run in outcome.runs] for outcome in (in_turn, at_once)
     ]
