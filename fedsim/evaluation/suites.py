@@ -62,8 +62,13 @@ class Suite:
         return load(replace(self.document, tree=tree, places=places))
 
     def server(self, aggregator: Tree) -> Tree:
-        """A server that aggregates with this rule alone, and is as the mean's otherwise."""
-        kept = {k: item for k, item in self.references[0].items() if k not in STAGES}
+        """A server that aggregates with this rule alone.
+
+        It is otherwise as where the suite has the rule among its references, else as the mean's.
+        """
+        alone = [one for one in self.references if _rule_alone(one) == aggregator["name"]]
+        like = alone[0] if alone else self.references[0]
+        kept = {k: item for k, item in like.items() if k not in STAGES}
         return {**kept, "aggregator": dict(aggregator)}
 
     def _servers(self) -> list[Tree]:
@@ -100,11 +105,15 @@ def _path(suite: str | Path) -> Path:
 
 
 def _is_mean(server: object) -> bool:
-    if not isinstance(server, Mapping):
-        return False
-    rule = server.get("aggregator")
+    return _rule_alone(server) == "mean"
+
+
+def _rule_alone(server: object) -> str | None:
+    """The name of the rule that a server aggregates with, None if it does anything else beside."""
+    if not isinstance(server, Mapping) or not isinstance(rule := server.get("aggregator"), Mapping):
+        return None
     steps = [*(server.get("preaggregators") or ()), *(server.get("postaggregators") or ())]
-    return isinstance(rule, Mapping) and rule.get("name") == "mean" and not steps
+    return None if steps else rule.get("name")
 
 
 def _assumed(value: object) -> Iterator[int]:
