@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from fedsim.cli import main
 from fedsim.scenario import load
+from fedsim.testing import check_aggregator
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-KINDS = "aggregators preaggregators attacks constraints poisons triggers"
+KINDS = "aggregators attacks poisons inspections repairs filters monitors"
 
 
 def test_it_is_short():
@@ -47,6 +48,7 @@ def test_its_rule_plugs_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("my_rule.py").write_text(_block("def nearest_half"))
     Path("flip.yaml").write_text(_block("name: flip"))
+    assert check_aggregator("my_rule.py:nearest_half") == []
     rule = "{name: my_rule.py:nearest_half}"
     arguments = [
         "run",
