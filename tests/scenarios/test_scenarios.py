@@ -1,6 +1,7 @@
 """Every scenario in the repository is sound, says what it asks, and the small ones run."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,30 @@ SCENARIOS = sorted(FOLDER.rglob("*.yaml"))
 PAPERS = [path for path in SCENARIOS if path.parent.name == "papers"]
 
 
+cells = cache(load)
+"""A scenario's cells; those of the largest suite take seconds to make."""
+
+
 def _id(path: Path) -> str:
     return str(path.relative_to(FOLDER))
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=_id)
 def test_it_loads_and_begins_with_its_question(path):
-    assert load(path)
+    assert cells(path)
     assert len(question_of(path)) > 20
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=_id)
 def test_a_paper_scenario_is_one_curve_and_tells_what_was_measured(path):
-    assert len(load(path)) == 1
+    assert len(cells(path)) == 1
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any(line.startswith("# Measured") for line in header)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=_id)
 def test_it_fits_its_data(path, monkeypatch):
-    (cell, *_) = load(path)
+    (cell, *_) = cells(path)
     if cell.scenario.data.dataset.name != "digits" and not os.environ.get("FEDSIM_DATA"):
         pytest.skip("FEDSIM_DATA is not set")
     prepare_cell(cell, default_source())
