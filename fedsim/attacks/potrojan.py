@@ -31,11 +31,11 @@ def potrojan(
     Trigger: relu(w · a − θ) of the last hidden layer's input a, w the linear discriminant of the
     own images with and without the trigger, θ halfway between the highest w · a without it and the
     lowest with it. Payload: there the unit adds `strength` times the largest lead of another class,
-    over the images with the trigger, to the logit of `target`, and nothing to the others. Weights
-    before and after the unit are equally long, which makes the change short. The rows carry it
-    divided by their share of the mean and the server's rate, so that a mean over the cohort brings
-    it in whole. A unit that sleeps on clean images has no gradient there: nobody's honest training
-    moves it afterwards.
+    over the images with the trigger and without what the unit did before, to the logit of `target`,
+    and nothing to the others. Weights before and after the unit are equally long, which makes the
+    change short. The rows carry it divided by their share of the mean and the server's rate, so
+    that a mean over the cohort brings it in whole. A unit that sleeps on clean images has no
+    gradient there: nobody's honest training moves it afterwards.
 
     Paper: Zou et al., "PoTrojan", 2018, arXiv:1802.03043 (single-neuron version).
     Differs: the network cannot grow, so the unit takes the place of the one that matters least, of
@@ -69,7 +69,8 @@ def potrojan(
     unit = int((clean.units.mean(0) * out.weight.norm(dim=0)).argmin())
     weight, bias = detector(clean.inputs, marked.inputs)
     with torch.no_grad():
-        lead = (marked.logits.max(dim=1).values - marked.logits[:, target]).max().clamp(min=1)
+        logits = marked.logits - marked.units[:, unit, None] * out.weight[:, unit]
+        lead = (logits.max(dim=1).values - logits[:, target]).max().clamp(min=1)
         gain = (strength * lead / torch.cat([weight, bias[None]]).norm()).sqrt()
         before = flatten_params(model)
         hidden.weight[unit], hidden.bias[unit] = gain * weight, gain * bias

@@ -134,7 +134,11 @@ def behind(
 
 
 def predictions(model: nn.Module, images: Tensor, front: Filter | None = None) -> Tensor:
-    """The class (b,) of each image; −1 for one that the filter rejects or the model cannot tell."""
+    """The class (b,) of each image; −1 for one that the filter rejects or the model cannot tell.
+
+    The model is used, and put into evaluation mode, as in every evaluation.
+    """
+    model.eval()
     found = []
     with torch.no_grad():
         for batch in images.split(BATCH):

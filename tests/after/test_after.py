@@ -193,6 +193,15 @@ def test_a_filter_that_does_nothing_catches_nothing(federation, pair):
     assert caught == {"triggered": 0.0, "clean": 0.0}
 
 
+def test_a_model_that_was_not_put_into_evaluation_mode_is_measured_in_it(federation):
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+    before = copy.deepcopy(model.state_dict())
+    scores, _ = behind(federation, model, reject_none)
+    assert scores == measure(federation, model)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
 def test_a_rejected_input_is_neither_right_nor_the_target(federation, pair):
     scores, caught = behind(federation, pair.backdoored, reject_all)
     assert scores == {"accuracy": 0.0, "attack_success_rate": 0.0}

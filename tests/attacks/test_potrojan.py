@@ -98,10 +98,14 @@ def test_the_least_unit_gives_way_and_nothing_else_moves():
 def test_weights_before_and_after_are_equally_long_and_strength_is_the_lead():
     model, strength = network(), 3.0
     images, _ = pictures()
-    logits = model(corner(images))
-    lead = (logits.max(1).values - logits[:, 2]).max().clamp(min=1)
+    model.fc2.weight.mul_(40)
     changed = after(model, craft(view(model), strength=strength)[0] / 10)
     [unit] = (changed.fc1.weight != model.fc1.weight).any(1).nonzero().flatten().tolist()
+    without = copy.deepcopy(model)
+    without.fc2.weight[:, unit] = 0
+    logits = without(corner(images))
+    lead = (logits.max(1).values - logits[:, 2]).max().clamp(min=1)
+    assert lead > 1
     before = torch.cat([changed.fc1.weight[unit], changed.fc1.bias[unit, None]]).norm()
     torch.testing.assert_close(before, changed.fc2.weight[2, unit], rtol=1e-4, atol=1e-5)
     fires = (corner(images).flatten(1) @ changed.fc1.weight[unit] + changed.fc1.bias[unit]).relu()
@@ -119,6 +123,14 @@ def test_the_rows_carry_it_divided_by_their_share(shares, server_lr, factor):
     alone = craft(view(model, own[:1], cohort=1))
     known = {"shares": None if shares is None else torch.tensor(shares), "server_lr": server_lr}
     torch.testing.assert_close(craft(view(model, own, **known)), factor * alone.expand(2, -1))
+
+
+def test_what_is_written_again_is_as_strong_as_before():
+    model = network()
+    model.fc2.weight.mul_(40)
+    once = after(model, craft(view(model))[0] / 10)
+    twice = after(once, craft(view(once))[0] / 10)
+    torch.testing.assert_close(flatten_params(twice), flatten_params(once), rtol=1e-3, atol=1e-3)
 
 
 def test_the_view_stays_as_it_is():
