@@ -16,6 +16,7 @@ from fedsim.results import Run, RunFolder, read_model
 from fedsim.results.after import LEARNED, read_after
 from fedsim.scenario import load
 from fedsim.scenario.after import needs_data
+from fedsim.scenario.identity import contents
 from fedsim.simulation import Federation, prepare_cell
 from fedsim.simulation.after import Checked, check
 from fedsim.simulation.network import learned_trigger
@@ -40,8 +41,10 @@ def open_run(path: Path) -> Finished:
     folder.summary()
     [cell] = load(path / "scenario.yaml")
     federation = prepare_cell(cell, default_source())
-    if folder.environment().get("data") != data_hashes(federation):
-        raise InputError(f"{path}: the data have changed since the run was made. Run it anew.")
+    made = folder.environment()
+    for key, now in (("data", data_hashes(federation)), ("files", contents(cell.scenario))):
+        if made.get(key, {}) != now:
+            raise InputError(f"{path}: the {key} have changed since the run was made. Run it anew.")
     model = federation.build_model()
     weights = path / "model.safetensors"
     try:

@@ -154,6 +154,16 @@ def test_a_run_whose_data_have_changed_is_refused(cli, made, tmp_path):
     assert line == f"{run}: the data have changed since the run was made. Run it anew."
 
 
+def test_a_run_whose_own_files_have_changed_is_refused(cli, made, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(updates):\n    return updates.mean(0)\n")
+    run = made(server={"aggregator": {"name": f"{file}:mine"}}, rounds=1, name="own")
+    assert cli("inspect", run, "--with", TOYS + "says_so").exit_code == 0
+    file.write_text("def mine(updates):\n    return 2 * updates.mean(0)\n")
+    line = refused(cli, "inspect", run, "--with", TOYS + "says_so")
+    assert line == f"{run}: the files have changed since the run was made. Run it anew."
+
+
 def test_a_model_of_another_form_is_refused(cli, made, tmp_path):
     run = tmp_path / "other"
     shutil.copytree(made(), run)
