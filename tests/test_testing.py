@@ -92,11 +92,20 @@ def aliasing(updates, view):
     return Aggregate(seen.clone(), None, {"seen": seen})
 
 
+def history_by_position(updates, view):
+    """Remembers who sent what by the place in the cohort, and trusts who sent little so far."""
+    norms = view.state.get("norms", torch.zeros(len(updates), dtype=updates.dtype))
+    weights = torch.softmax(-norms, dim=0)
+    norms = norms + updates.norm(dim=1)
+    return Aggregate(weights @ updates, weights, {"norms": norms})
+
+
 @pytest.mark.parametrize(
     ("rule", "laws"),
     [
         (first_row, ["permutation"]),
         (by_position, ["permutation"]),
+        (history_by_position, ["permutation"]),
         (in_place, ["in_place"]),
         (random_global, ["determinism"]),
         (overflowing, ["finite"]),
@@ -112,6 +121,11 @@ def test_a_broken_rule_is_told_its_law(rule, laws):
     found = broken(check_aggregator, rule)
     assert set(laws) <= set(found), found
     assert check_aggregator("mean") == []
+
+
+@pytest.mark.parametrize("name", ["krum", "multi_krum", "mean_around_median", "bulyan"])
+def test_a_rule_that_is_to_bear_many_attackers_is_tried_on_more_rows(name):
+    assert check_aggregator(name, num_byzantine=6) == []
 
 
 def test_a_rule_that_fails_on_few_rows_is_to_say_so():

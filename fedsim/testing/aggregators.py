@@ -12,10 +12,13 @@ from fedsim.errors import PreconditionError
 from fedsim.library import Named, choose
 from fedsim.results.checkpoint import pack
 from fedsim.testing.laws import BrokenError, Violation, alike, copied, same, same_bits, violations
-from fedsim.types import Layers, ServerView
+from fedsim.types import Aggregate, Layers, ServerView
 
 SIZES = (1, 2, 3, 5, 12)
 """Numbers of rows that are tried; of those that a rule takes, all laws must hold at the largest."""
+
+MORE = (24, 40)
+"""Tried in turn where a rule takes none of SIZES: one that is to bear many malicious clients."""
 
 NUM_COORDINATES = 30
 
@@ -47,7 +50,7 @@ def check_aggregator(rule: Named, **parameters: Any) -> list[Violation]:
     call = lift(choose(aggregators, rule, parameters))
     taken, broken = _sizes(call)
     if broken or not taken:
-        return [broken or Violation("precondition", f"takes none of {SIZES} rows")]
+        return [broken or Violation("precondition", f"takes none of {SIZES + MORE} rows")]
     n = taken[-1]
     laws = {
         "shapes": _shapes,
@@ -75,7 +78,9 @@ def is_random(rule: Named, **parameters: Any) -> bool:
 def _sizes(call: Rule) -> tuple[list[int], Violation | None]:
     """The numbers of rows that the rule takes, and what it breaks where it takes them wrongly."""
     taken: list[int] = []
-    for n in SIZES:
+    for n in SIZES + MORE:
+        if taken and n in MORE:
+            break
         rows = make_rows(n)
         try:
             finite = call(rows, make_view(rows)).update.isfinite().all()
@@ -145,13 +150,24 @@ def _permutation(call: Rule, n: int) -> None:
     for seed in range(3):
         rows = make_rows(n, seed)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(seed + 1)).tolist()
-        plain, moved = call(rows, make_view(rows)), call(rows[order], make_view(rows[order], order))
-        if not alike(plain.update, moved.update):
-            raise BrokenError("the update depends on the order of the clients")
-        if plain.weights is None or moved.weights is None:
-            continue
-        if not alike(plain.weights[order], moved.weights):
-            raise BrokenError("weights do not move along with the clients")
+        state = dict(_moved_along(call, rows, order, {}).state)
+        if state:
+            _moved_along(call, rows, order, state)
+
+
+def _moved_along(call: Rule, rows: Tensor, order: list[int], state: dict[str, Any]) -> Aggregate:
+    """The outcome of the rows as they stand; what they give in `order` must be the same."""
+    round_ = 2 if state else 1
+    given = [{key: copied(value) for key, value in state.items()} for _ in range(2)]
+    plain = call(rows, make_view(rows, round_=round_, state=given[0]))
+    moved = call(rows[order], make_view(rows[order], order, round_=round_, state=given[1]))
+    if not alike(plain.update, moved.update):
+        raise BrokenError("the update depends on the order of the clients")
+    if plain.weights is None or moved.weights is None:
+        return plain
+    if not alike(plain.weights[order], moved.weights):
+        raise BrokenError("weights do not move along with the clients")
+    return plain
 
 
 def _memory(call: Rule, n: int) -> None:
