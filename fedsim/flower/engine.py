@@ -42,6 +42,8 @@ def run_rounds(
     Args:
         runner_of: where clients train, if not where the scenario's engine says.
     """
+    if state is not None and state.round >= federation.scenario.rounds:
+        return state
     logging.getLogger("flwr").setLevel(logging.WARNING)
     identify_process()
     set_exactness(federation.scenario)
@@ -50,8 +52,6 @@ def run_rounds(
     if state is None:
         with torch_threads(session.threads):
             on_round(session.state, initial_record(federation, model, session.state))
-    if session.state.round >= federation.scenario.rounds:
-        return session.state
     runner = (runner_of or make_runner)(federation)
     session.by_reference = runner.by_reference
     try:

@@ -47,6 +47,8 @@ def class_audit(
 
 def _per_class(watch: Watch) -> Float[Tensor, " k"]:
     """The share of each class's images that are classified right; NaN without any."""
-    right = (watch.predict(watch.images).argmax(dim=1) == watch.labels).float()
-    counts = torch.bincount(watch.labels, minlength=watch.num_classes)
-    return torch.bincount(watch.labels, right, minlength=watch.num_classes) / counts
+    right = watch.labels[watch.predict(watch.images).argmax(dim=1) == watch.labels]
+    hits, counts = (
+        torch.bincount(labels, minlength=watch.num_classes) for labels in (right, watch.labels)
+    )
+    return hits / counts

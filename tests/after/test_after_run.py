@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from fedsim import execution
 from fedsim.errors import RunError
@@ -163,6 +164,13 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, checked, last):
     assert numbers(again.summary) == numbers(checked.summary)
     for path in (checked.path / "after").iterdir():
         assert path.read_bytes() == (again.path / "after" / path.name).read_bytes()
+
+
+def test_going_on_after_the_last_round_leaves_torch_as_it_was(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        play(tmp_path, StopAt(4), engine={"deterministic": True})
+    play(tmp_path, engine={"deterministic": True})
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_check_that_breaks_leaves_a_run_that_can_be_resumed(tmp_path):
