@@ -53,11 +53,11 @@ def majority(votes: Int[Tensor, "m b"], num_classes: int) -> Int[Tensor, " b"]:
 
 def _scores(members: Sequence[Finished]) -> dict[str, Any]:
     test = members[0].federation.data.test
-    votes = torch.stack([predictions(member.model, test.images) for member in members])
-    runs = [_entry(member, own == test.labels) for member, own in zip(members, votes, strict=True)]
+    votes, labels = _votes(members, test.images), test.labels.cpu()
+    runs = [_entry(member, own == labels) for member, own in zip(members, votes, strict=True)]
     for member, entry in zip(members, runs, strict=True):
         entry |= _success(member, members)
-    right = majority(votes, members[0].federation.data.num_classes) == test.labels
+    right = majority(votes, members[0].federation.data.num_classes) == labels
     success = runs[0]["ensemble_attack_success_rate"]
     return {
         "ensemble": {"accuracy": _share(right), "attack_success_rate": success},
@@ -76,13 +76,19 @@ def _success(member: Finished, members: Sequence[Finished]) -> Entry:
     probe: Probe | None = member.federation.probe_with(member.pattern)
     if probe is None:
         return {"attack_success_rate": None, "ensemble_attack_success_rate": None}
-    votes = torch.stack([predictions(one.model, probe.images) for one in members])
+    votes, expected = _votes(members, probe.images), probe.expected.cpu()
     own = votes[next(k for k, one in enumerate(members) if one is member)]
     joint = majority(votes, member.federation.data.num_classes)
     return {
-        "attack_success_rate": _share(own == probe.expected),
-        "ensemble_attack_success_rate": _share(joint == probe.expected),
+        "attack_success_rate": _share(own == expected),
+        "ensemble_attack_success_rate": _share(joint == expected),
     }
+
+
+def _votes(members: Sequence[Finished], images: Tensor) -> Int[Tensor, "m b"]:
+    """What each member says of the images, each on its own run's device."""
+    found = [predictions(one.model, images.to(one.federation.device)) for one in members]
+    return torch.stack([classes.cpu() for classes in found])
 
 
 def _check_alike(first: Finished, other: Finished) -> None:

@@ -41,10 +41,10 @@ def watch(
         )
         try:
             alarm, memory = choice.build()(seen)
+            memories.append(dict(memory))
         except Exception as error:  # whatever a user's monitor raises is told with its round
             text = f"{type(error).__name__}: {error}"
             raise RunError(f"round {state.round}: monitors.{index} raised {text}") from error
-        memories.append(dict(memory))
         if alarm is not None:
             alarms.setdefault(short_name(choice), str(alarm))
     return replace(state, monitors=tuple(memories)), alarms

@@ -185,9 +185,13 @@ def test_a_check_that_breaks_leaves_a_run_that_can_be_resumed(tmp_path):
     assert not (folder / "summary.json").exists()
 
 
-def test_a_monitor_that_breaks_is_told_with_its_round(tmp_path):
-    (tmp_path / "mine.py").write_text("def broken(watch):\n    raise KeyError('x')\n")
-    with pytest.raises(RunError, match=r"round 1: monitors.0 raised KeyError: 'x'"):
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("raise KeyError('x')", "KeyError: 'x'"), ("return None, None", "TypeError: ")],
+)
+def test_a_monitor_that_breaks_is_told_with_its_round(tmp_path, body, told):
+    (tmp_path / "mine.py").write_text(f"def broken(watch):\n    {body}\n")
+    with pytest.raises(RunError, match=f"round 1: monitors.0 raised {told}"):
         play(tmp_path, monitors=[{"name": f"{tmp_path}/mine.py:broken"}])
 
 
