@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fedsim.checking import check_run
-from fedsim.errors import InputError
+from fedsim.errors import InputError, RunError
 from fedsim.flower import RunnerOf, run_rounds
 from fedsim.flower.client_app import torch_threads
 from fedsim.gallery import write_examples
@@ -86,6 +86,7 @@ def play(cell: Cell, settings: Settings, progress: Progress, index: int = 0, cou
     folder = RunFolder(folder_of(scenario, settings.output))
     if not folder.finished or settings.force:
         refuse_unfinished(folder, settings)
+        _refuse_changed(scenario)
         federation = prepare_cell(cell, settings.source)
         twin = None
         if scenario.clean_twin:
@@ -114,6 +115,13 @@ def refuse_unfinished(folder: RunFolder, settings: Settings) -> None:
             f"{folder.path}: holds an unfinished run. "
             "Go on with it: --resume. Run it anew: --force."
         )
+
+
+def _refuse_changed(scenario: Scenario) -> None:
+    """What a file of the user holds by now may not run under the hash of what it held."""
+    if (file := scenario.changed_file) is not None:
+        text = "was changed while the runs that rest on it were being played. Start them again."
+        raise RunError(f"{file}: {text}")
 
 
 def play_twin(

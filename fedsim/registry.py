@@ -292,4 +292,5 @@ def _from_file(kind: str, name: str, folder: Path) -> Plugin:
         raise ValueError(f"{path}: '{function_name}' is declared as one of the {others[0].kind}")
     known = registry(kind).declared(function)
     form, facts = (known.form, known.facts) if known else ("user", {})
-    return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, "file": path})
+    own = {"file": path, "sha256": vars(module)["__sha256__"]}
+    return Plugin(kind, f"{path}:{function_name}", function, form, {**facts, **own})

@@ -11,7 +11,6 @@ from fedsim.evaluation import Suite
 from fedsim.library import Named, choose, unpacked
 from fedsim.registry import Choice
 from fedsim.scenario import Cell
-from fedsim.scenario.identity import digest
 from fedsim.scenario.yaml12 import flow
 from fedsim.written import as_file
 
@@ -46,10 +45,11 @@ class Trial:
     def config(self) -> dict[str, Any]:
         """The rule as it stands on a card: a user's file by its name and content."""
         config = self.choice.config()
-        file: Path | None = self.choice.plugin.facts.get("file")
+        facts = self.choice.plugin.facts
+        file: Path | None = facts.get("file")
         if file is None:
             return config
-        return {**config, "name": f"{file.name}:{self.label}", "sha256": digest(file)}
+        return {**config, "name": f"{file.name}:{self.label}", "sha256": facts["sha256"]}
 
     def assumptions(self, cells: Sequence[Cell]) -> list[str]:
         """What the card takes for granted, in sentences."""

@@ -12,17 +12,21 @@ USER_MODULE = "fedsim_user_"
 def load_module(path: Path) -> ModuleType:
     """The module of `path`, run once for each content: no stale bytecode is read, none is left.
 
+    Its `__sha256__` is the digest of that content.
+
     Raises: ValueError, one line, if it cannot be read or does not run to its end.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    module_name = f"{USER_MODULE}{hashlib.sha256(content).hexdigest()[:16]}_{path.stem}"
+    digest = hashlib.sha256(content).hexdigest()
+    module_name = f"{USER_MODULE}{digest[:16]}_{path.stem}"
     if module_name in sys.modules:
         return sys.modules[module_name]
     module = sys.modules[module_name] = ModuleType(module_name)
     module.__file__ = str(path)
+    vars(module)["__sha256__"] = digest
     try:
         exec(compile(content, path, "exec", dont_inherit=True), vars(module))
     except BaseException as error:

@@ -1,5 +1,6 @@
 """Whatever a user's file does when it is read, one line says so at its name in the scenario."""
 
+import pickle
 import re
 
 import pytest
@@ -7,6 +8,11 @@ from click.testing import CliRunner
 
 from fedsim.aggregators import aggregators
 from fedsim.cli import main
+from fedsim.datasets import default_source
+from fedsim.errors import RunError
+from fedsim.execution import Settings, play
+from fedsim.progress import Silence
+from fedsim.scenario import load
 
 SCENARIO = """\
 name: own
@@ -148,6 +154,28 @@ def test_what_is_run_is_what_was_hashed(tmp_path):
         found.append(aggregators.get(f"{file}:rule").function(None))
     assert found == [1, 2]
     assert not list(tmp_path.rglob("*.pyc"))
+
+
+def test_a_file_that_changes_while_its_cells_are_played_is_not_run_under_its_old_hash(tmp_path):
+    path = tmp_path / "late.py"
+    path.write_text("def rule(updates):\n    return updates.mean(dim=0)\n")
+    tree = {
+        "name": "late",
+        "rounds": 1,
+        "model": {"name": "mlp", "hidden": [2]},
+        "clients": {"total": 2, "per_round": 2, "training": {"lr": 0.1, "batch_size": 64}},
+        "server": {"aggregator": {"name": f"{path}:rule"}},
+    }
+    [cell] = load(tree)
+    sent = pickle.dumps(cell)  # as to a process of a sweep
+    settings = Settings(tmp_path / "runs", default_source())
+    path.write_text("def rule(updates):\n    return updates.median(dim=0).values\n")
+    with pytest.raises(RunError, match=r"late\.py: was changed while"):
+        play(pickle.loads(sent), settings, Silence())
+    assert not (tmp_path / "runs").exists()
+    finished = play(cell, settings, Silence())  # here the old rule is still at hand
+    path.write_text("def rule(updates):\n    return updates.mean(dim=0)\n")
+    assert play(pickle.loads(sent), settings, Silence()).summary == finished.summary
 
 
 def test_a_rule_that_exits_in_a_run_is_told(tmp_path):

@@ -60,10 +60,15 @@ def choices(value: Any) -> Iterator[Choice]:
 
 
 def contents(scenario: "Scenario") -> dict[str, str]:
-    """Path → SHA-256 of every file of the user that the scenario rests on."""
-    files = {choice.plugin.facts.get("file") for choice in choices(scenario)}
-    files.add(scenario.model.weights)
-    return {str(file): digest(Path(file)) for file in files if file is not None}
+    """Path → SHA-256 of every file of the user that the scenario rests on.
+
+    That of a plug-in's file is of what was run when the plug-in was looked up.
+    """
+    facts = [choice.plugin.facts for choice in choices(scenario)]
+    found = {str(one["file"]): str(one["sha256"]) for one in facts if "file" in one}
+    if scenario.model.weights is not None:
+        found[scenario.model.weights] = digest(Path(scenario.model.weights))
+    return found
 
 
 def hash8(scenario: "Scenario", digests: Mapping[str, str]) -> str:

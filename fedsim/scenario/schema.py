@@ -171,6 +171,12 @@ class Scenario(Section):
         """Eight hex digits that change with whatever can change a number of the run."""
         return identity.hash8(self, self._contents)
 
+    @property
+    def changed_file(self) -> str | None:
+        """A file of the user that was read again since, by another process, and had changed."""
+        now = identity.contents(self)
+        return next((file for file in now if now[file] != self._contents.get(file)), None)
+
     def resolved(self) -> dict[str, Any]:
         """Plain values in the form of the YAML file, every default visible."""
         return identity.section(self, lambda choice: choice.name)
