@@ -281,6 +281,9 @@ def _copy_of_rule(rule: Named) -> Callable[[Tensor], Tensor]:
 
 
 def _check_knowledge(choice: Choice, benign: object, rule: object) -> None:
+    if choice.plugin.facts.get("model"):
+        text = "needs the global network and its clients' data, which only a run has"
+        raise ValueError(f"{choice.name} {text}")
     knowledge = choice.plugin.facts.get("knowledge", "own")
     needed = {"benign": {"benign": benign}, "defense": {"benign": benign, "aggregate": rule}}
     missing = [name for name, value in needed.get(knowledge, {}).items() if value is None]

@@ -166,9 +166,11 @@ def test_what_cannot_be_is_refused(model, parameters, told):
 
 
 def test_without_a_model_it_is_refused():
-    with pytest.raises(
-        ValueError, match=r"^potrojan: needs the global model and its clients' data; got none$"
-    ):
+    told = r"^potrojan: needs the global model and its clients' data; got none$"
+    with pytest.raises(ValueError, match=told):
+        craft(AdversaryView(torch.zeros(1, 4), 1, torch.zeros(4)))
+    told = r"^potrojan needs the global network and its clients' data, which only a run has$"
+    with pytest.raises(ValueError, match=told):
         library.craft("potrojan", torch.zeros(1, 4), trigger={"name": "patch"}, target=1)
 
 
