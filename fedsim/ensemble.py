@@ -43,12 +43,15 @@ def ensemble(paths: Sequence[Path]) -> dict[str, Any]:
 def majority(votes: Int[Tensor, "m b"], num_classes: int) -> Int[Tensor, " b"]:
     """The class that most of m models vote for; equal numbers go to the lowest, −1 is no vote.
 
+    Where nobody votes, it is −1.
+
     >>> majority(torch.tensor([[2, 1, 0], [2, 0, 1], [0, -1, 2]]), num_classes=3)
     tensor([2, 0, 0])
     """
     classes = torch.arange(num_classes, device=votes.device)
     counts = (votes[..., None] == classes).sum(dim=0)
-    return (counts * num_classes - classes).argmax(dim=1)
+    most = (counts * num_classes - classes).argmax(dim=1)
+    return most.where(counts.sum(dim=1) > 0, -1)
 
 
 def _scores(members: Sequence[Finished]) -> dict[str, Any]:
