@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -162,7 +163,7 @@ def _roc(checked: Sequence[Checks]) -> Iterator[Picture]:
     scores: dict[str, tuple[list[float], list[float]]] = {}
     for one in checked:
         for run in one.runs:
-            for entry in run.summary["after"]:
+            for entry in takewhile(_leaves_the_model, run.summary["after"]):
                 if entry["verdict"] and entry["verdict"]["score"] is not None:
                     lists = scores.setdefault(entry["name"], ([], []))
                     lists[0 if one.attacked else 1].append(entry["verdict"]["score"])
@@ -174,6 +175,11 @@ def _roc(checked: Sequence[Checks]) -> Iterator[Picture]:
             f"{len(most[1])} clean models. An attack that did not succeed counts as attacked."
         )
         yield Picture(style.svg(_curves(known), "roc", "ROC of the inspections"), told)
+
+
+def _leaves_the_model(entry: Entry) -> bool:
+    """False for a repair that was done: what is inspected behind it is another model."""
+    return entry["kind"] != "repairs" or entry["after"] is None
 
 
 def _curves(scores: Mapping[str, tuple[list[float], list[float]]]) -> Figure:

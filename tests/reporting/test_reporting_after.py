@@ -100,6 +100,16 @@ def test_no_curve_without_clean_models():
     assert section.pictures == []
 
 
+def test_what_is_inspected_behind_a_repair_is_no_attacked_model():
+    attacked = checked(inspected(3.0), repaired(0.8, 0.2), inspected(0.5, None))
+    clean = checked(inspected(1.0, None), seed=1)
+    clean.scenario["adversary"]["clients"] = 0
+    clean.summary["name"] = "clean"
+    (section,) = after_sections(group([attacked, clean]))
+    assert "1 attacked and 1 clean models" in section.pictures[0].caption
+    assert "neural_cleanse, area 1.00" in section.pictures[0].svg
+
+
 @pytest.mark.parametrize(
     ("attacked", "clean", "area"),
     [([2.0, 3.0], [0.0, 1.0], 1.0), ([0.0], [1.0], 0.0), ([1.0, 1.0], [1.0], 0.5)],
