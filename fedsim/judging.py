@@ -10,7 +10,7 @@ from fedsim.cells import Outcomes, Where, play_cells, refuse_early
 from fedsim.datasets import default_source
 from fedsim.errors import InputError, RunError
 from fedsim.evaluation import REPORTED, Card, Judged, card_record, load_suite, write_card
-from fedsim.evaluation.measured import measure
+from fedsim.evaluation.measured import guess_of, keys_of, measure
 from fedsim.execution import Settings, folder_of, twin_of
 from fedsim.library import Named
 from fedsim.progress import Progress, Silence
@@ -29,7 +29,7 @@ class ContractError(InputError):
     """A rule breaks laws of aggregation, a line each: it gets no score."""
 
     def __init__(self, rule: str, violations: Sequence[Violation]) -> None:
-        super().__init__("\n".join(f"{rule}: {one}" for one in violations))
+        super().__init__("\n".join(f"{rule}: {' '.join(str(one).split())}" for one in violations))
         self.violations = list(violations)
 
 
@@ -72,12 +72,13 @@ def judge(trial: Trial, output: Path, where: Where, progress: Progress | None = 
     settings = Settings(output, default_source(), resume=True, wait=True)
     refuse_early(stacks[0], settings)
     outcomes = _play(stacks, settings, progress or Silence(), where)
-    guess = 1 / len(_first(outcomes).summary["accuracy_per_class"])
+    guess = guess_of(_first(outcomes).summary) or 0.0
+    keys = keys_of(stacks[0])
     judged = [
         Judged(
             label,
             server,
-            [measure(*pair, output, guess) for pair in zip(stack, came, strict=True)],
+            [measure(*one, output, guess) for one in zip(keys, stack, came, strict=True)],
         )
         for label, server, stack, came in zip(labels, servers, stacks, outcomes, strict=True)
     ]
@@ -86,7 +87,7 @@ def judge(trial: Trial, output: Path, where: Where, progress: Progress | None = 
         **card_record(suite, *(judged[0], judged[1:]), random=is_random(trial.choice)),
         "rule": {"label": trial.label, **trial.config()},
         "assumptions": trial.assumptions(stacks[0]),
-        "reported": list(REPORTED.get(trial.label, ())),
+        "reported": list(REPORTED.get(trial.choice.name, ())),
         "command": trial.command,
         "fedsim": __version__,
         "versions": {key: versions.get(key) for key in VERSIONS},

@@ -57,7 +57,8 @@ class Trial:
         count, told = parameters.pop("num_byzantine", None), []
         if count is not None:
             suites = "the suite's assumption, for the rule was given none"
-            told.append(f"num_byzantine = {count} ({suites if self.assumed else 'as given'}).")
+            own = "as given" if "num_byzantine" in self.given else "the rule's default"
+            told.append(f"num_byzantine = {count} ({suites if self.assumed else own}).")
         rest = [f"{key} = {flow(value)}" for key, value in parameters.items() if key != "name"]
         if rest:
             told.append(f"Parameters: {', '.join(rest)}.")
@@ -85,8 +86,9 @@ def on_trial(rule: Named, parameters: Mapping[str, Any], suite: Suite, output: P
         shown = os.path.relpath(function)
     given = tuple(own)
     fields = aggregators.resolve(function).parameters.model_fields
-    assumed = "num_byzantine" in fields and "num_byzantine" not in own
-    if assumed and suite.num_byzantine is not None:
+    needed = "num_byzantine" in fields and "num_byzantine" not in own
+    assumed = needed and suite.num_byzantine is not None
+    if assumed:
         own["num_byzantine"] = suite.num_byzantine
     return Trial(choose(aggregators, function, own), suite, shown, given, assumed)
 

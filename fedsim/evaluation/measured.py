@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from fedsim.errors import OUT_OF_RANGE, RunError
-from fedsim.reporting.spelling import NOBODY, deeds
+from fedsim.reporting.spelling import adversary_texts, attacks
 from fedsim.results import Run
 from fedsim.results.stats import Interval, mean_interval
 from fedsim.scenario import Cell, Scenario
@@ -57,21 +57,27 @@ class Measured:
         return max(0.0, self.accuracy_drop, self.success_rise or 0.0)
 
 
-def measure(cell: Cell, outcome: Run | str | None, output: Path, guess: float) -> Measured:
-    """What came of `cell`, whose run and clean twin lie in `output`; `guess` is 1 / classes.
+def measure(
+    key: Key, cell: Cell, outcome: Run | str | None, output: Path, guess: float
+) -> Measured:
+    """What came of `cell`, whose run and clean twin lie in `output`.
+
+    `guess` is 1 / classes, for a cell of which neither of the two tells how many there are.
 
     Raises: RunError if it failed for another reason than a model out of range.
     """
-    if not isinstance(outcome, Run) and OUT_OF_RANGE not in (outcome or ""):
-        raise RunError(f"{_named(cell.scenario)} failed: {outcome or 'it was not played'}")
     scenario = cell.scenario
+    if not isinstance(outcome, Run) and OUT_OF_RANGE not in (outcome or ""):
+        told = f"{scenario.name}-{scenario.hash8} ({key[0]}, seed {scenario.seed})"
+        raise RunError(f"{told} failed: {outcome or 'it was not played'}")
     clean = scenario.twin()
     twin = Run(output / f"{clean.name}-{clean.hash8}")
     before = twin.summary if (twin.path / "summary.json").is_file() else None
     after = outcome.summary if isinstance(outcome, Run) else None
+    guess = guess_of(after or before) or guess
     flags = [flag["flag"] for flag in (after or {}).get("flags", [])]
     return Measured(
-        key=(attack_name(scenario), _share(scenario), _setting(cell)),
+        key=key,
         seed=scenario.seed,
         hash=scenario.hash8,
         accuracy=after["accuracy"] if after else guess,
@@ -107,10 +113,27 @@ def clean_cost(measured: Sequence[Measured], mean: Sequence[Measured]) -> Interv
     return mean_interval([fmean(values) for values in lost.values()])
 
 
-def attack_name(scenario: Scenario) -> str:
-    """What the adversary does in a few words: its poison, its constraints, what it sends."""
-    adversary = scenario.resolved()["adversary"]
-    return deeds(adversary) if adversary else NOBODY
+def guess_of(summary: Mapping[str, Any] | None) -> float | None:
+    """The accuracy of a model that guesses, where a run tells how many classes there are."""
+    classes = (summary or {}).get("accuracy_per_class")
+    return 1 / len(classes) if classes else None
+
+
+def keys_of(cells: Sequence[Cell]) -> list[Key]:
+    """For each cell its attack; the seeds of one attack, and they alone, have the same."""
+    names = adversary_texts([_without_share(cell.scenario) for cell in cells])
+    return [
+        (name, _share(cell.scenario), _setting(cell))
+        for name, cell in zip(names, cells, strict=True)
+    ]
+
+
+def _without_share(scenario: Scenario) -> dict[str, Any]:
+    """The resolved scenario, with as many malicious clients as any other that has some."""
+    tree = scenario.resolved()
+    if not attacks(tree) or isinstance(tree["adversary"]["clients"], list):
+        return tree
+    return {**tree, "adversary": {**tree["adversary"], "clients": None, "fraction": 1.0}}
 
 
 def _share(scenario: Scenario) -> float:
@@ -120,12 +143,8 @@ def _share(scenario: Scenario) -> float:
 def _setting(cell: Cell) -> str:
     """What the matrix varies beside the server, the adversary and the seed."""
     told = {key: text for key, text in cell.labels.items() if key != "seed"}
-    rest = [text for key, text in told.items() if key.split(".")[0] not in ("server", "adversary")]
+    rest = [t for key, t in told.items() if key != "server" and key.split(".")[0] != "adversary"]
     return ", ".join(rest)
-
-
-def _named(scenario: Scenario) -> str:
-    return f"{scenario.name}-{scenario.hash8} ({attack_name(scenario)}, seed {scenario.seed})"
 
 
 def _seconds(run: Run) -> float:

@@ -73,14 +73,17 @@ def _scores(measured: Sequence[Measured], mean: Sequence[Measured]) -> dict[str,
         "worst_case": {**_named(worst), "damage": overall(damage[worst])},
         "clean_cost": None if cost is None else cost._asdict(),
         "ranking_key": fmean(damage[worst]) + (cost.mean if cost else 0.0),
-        "clean_accuracy": overall([one.twin_accuracy for one in _twins(measured)]),
+        "clean_accuracy": overall(_clean_accuracies(measured)),
         "never_learned": not all(one.learns for one in measured),
     }
 
 
-def _twins(measured: Sequence[Measured]) -> list[Measured]:
-    """One cell for each seed: its twin stands for that of all attacks."""
-    return list({one.seed: one for one in reversed(measured)}.values())[::-1]
+def _clean_accuracies(measured: Sequence[Measured]) -> list[float]:
+    """For each seed the accuracy of the twins, those of its settings averaged."""
+    reached: dict[int, list[float]] = {}
+    for one in measured:
+        reached.setdefault(one.seed, []).append(one.twin_accuracy)
+    return [fmean(values) for values in reached.values()]
 
 
 def _row(key: Key, cells: Sequence[Measured], mean: Sequence[Measured]) -> dict[str, Any]:

@@ -87,6 +87,9 @@ def load_suite(suite: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = _path(suite)
     whole = override(document(path), overrides or {})
     changed = dict(overrides or {})
+    if whole.tree.get("clean_twin") is not True:
+        text = "a suite needs it: harm is measured against the clean twin. Write clean_twin: true."
+        raise whole.error(("clean_twin",), text)
     found = Suite(str(whole.tree.get("name")), question_of(path), whole, str(suite), changed)
     _ = found.references
     return found

@@ -58,9 +58,7 @@ def _place(card: Record) -> str:
     if card["never_learned"]:
         return "Its model did not learn even without an attack, so it stands last."
     better = [r for r in card["references"] if r["ranking_key"] < card["ranking_key"]]
-    ahead = [
-        r["label"] for r in better if not r["never_learned"] and r["label"] != card["rule"]["label"]
-    ]
+    ahead = [r["label"] for r in better if not r["never_learned"]]
     count = len(card["references"])
     if not ahead:
         return f"None of the {count} reference rules does better on worst case plus clean cost."

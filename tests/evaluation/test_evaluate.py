@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from statistics import fmean
 
 import pytest
@@ -10,10 +11,13 @@ from click.testing import CliRunner
 
 from fedsim.cli import main
 from fedsim.errors import InputError, ScenarioError
-from fedsim.evaluation import Card, load_card, load_suite
+from fedsim.evaluation import Card, Judged, card_record, load_card, load_suite
+from fedsim.evaluation.measured import DETECTION, Measured, keys_of
+from fedsim.evaluation.words import story
 from fedsim.judging import ContractError, evaluate
 from fedsim.results import Run
-from tests.evaluation.conftest import QUESTION, write_suite
+from fedsim.trial import on_trial
+from tests.evaluation.conftest import QUESTION, SUITE, write_suite
 
 RULES = '''
 import torch
@@ -297,6 +301,60 @@ def test_a_suite_needs_the_plain_mean(tmp_path):
     matrix = {"server": [{"aggregator": {"name": "median"}}], "seed": [0]}
     with pytest.raises(ScenarioError, match="needs the rules to compare with"):
         load_suite(write_suite(tmp_path, matrix=matrix))
+
+
+@pytest.mark.parametrize("given", [False, None])
+def test_a_suite_needs_the_clean_twin(given, tmp_path, suite):
+    with pytest.raises(ScenarioError, match=r"clean_twin: a suite needs it"):
+        load_suite(write_suite(tmp_path, clean_twin=given))
+    with pytest.raises(ScenarioError, match=r"^--set clean_twin=false: clean_twin: a suite"):
+        load_suite(suite, {"clean_twin": False})
+
+
+def test_attacks_that_differ_in_a_parameter_are_not_averaged(tmp_path):
+    flips = [{"clients": 2, "attack": {"name": "sign_flip", "factor": k}} for k in (2.0, 10.0)]
+    matrix = {**SUITE["matrix"], "adversary": [*flips, {**flips[0], "clients": 3}]}
+    matrix = {**matrix, "server.lr": [1.0, 0.5]}
+    cells = load_suite(write_suite(tmp_path, matrix=matrix)).cells(matrix["server"][1], "mean")
+    keys = keys_of(cells)
+    found = Counter(keys)
+    assert len(found) == 6
+    assert set(found.values()) == {len(SUITE["matrix"]["seed"])}
+    assert {key[0] for key in keys} == {"sign_flip, factor 2.0", "sign_flip, factor 10.0"}
+
+
+def test_settings_are_averaged_in_what_is_reached_and_in_what_is_lost(suite):
+    def cells(*reached):
+        blank = {"attack_success_rate": None, "twin_success": None, "flags": (), "seconds": None}
+        same = {"hash": "", "accuracy": 0.5, "detection": dict.fromkeys(DETECTION)}
+        keys = [("sign_flip", 0.25, name) for name in ("mnist", "cifar10")]
+        return [
+            Measured(
+                key=key, seed=0, twin_accuracy=x, destroyed=False, learns=True, **blank, **same
+            )
+            for key, x in zip(keys, reached, strict=True)
+        ]
+
+    mean, own = Judged("mean", {}, cells(0.9, 0.7)), Judged("own", {}, cells(0.9, 0.5))
+    record = card_record(load_suite(suite), own, [mean], random=False)
+    assert record["clean_accuracy"]["mean"] == pytest.approx(0.7)
+    assert record["clean_cost"]["mean"] == pytest.approx(0.1)
+
+
+def test_a_reference_that_does_better_is_named_whatever_the_rule_is_called(mean_card):
+    record = mean_card.record
+    best = min(record["references"], key=lambda one: one["ranking_key"])
+    named = {**record["rule"], "label": best["label"]}
+    told = story({**record, "rule": named, "ranking_key": best["ranking_key"] + 0.1})
+    assert best["label"] in told[2].partition(": ")[2]
+
+
+def test_where_the_suite_assumes_nothing_the_card_says_whose_number_it_is(tmp_path, rules):
+    matrix = {**SUITE["matrix"], "server": [{"aggregator": {"name": "mean"}}]}
+    suite = load_suite(write_suite(tmp_path, matrix=matrix))
+    trial = on_trial(f"{rules}:trusting", {}, suite, tmp_path)
+    cells = suite.cells(suite.server(trial.choice.config()), "trusting")
+    assert "num_byzantine = 0 (the rule's default)." in trial.assumptions(cells)
 
 
 @pytest.mark.parametrize("name", ["quick", "core", "full"])
