@@ -31,12 +31,15 @@ class Site(NamedTuple):
 def last_units(model: nn.Module) -> Site:
     """The last convolution's channels or, where there is none, the last hidden linear layer's.
 
+    The last layer of all gives the logits and is no hidden one, a convolution or not.
+
     Raises: ValueError where the network has no hidden layer.
     """
     leaves = [(name, module) for name, module in model.named_modules() if not [*module.children()]]
-    convolutions = [k for k, (_, module) in enumerate(leaves) if isinstance(module, nn.Conv2d)]
-    hidden = [k for k, (_, module) in enumerate(leaves) if isinstance(module, nn.Linear)][:-1]
-    if not convolutions and not hidden:
+    weighted = (nn.Conv2d, nn.Linear)
+    hidden = [k for k, (_, module) in enumerate(leaves) if isinstance(module, weighted)][:-1]
+    convolutions = [k for k in hidden if isinstance(leaves[k][1], nn.Conv2d)]
+    if not hidden:
         raise ValueError("the network has neither a convolution nor a hidden linear layer")
     at = (convolutions or hidden)[-1]
     units = len(_weight(leaves[at][1]))

@@ -33,6 +33,11 @@ def test_the_last_units(model, shape, parameters, module, units):
     assert site[:2] == (module, units)
 
 
+def test_a_convolution_that_gives_the_logits_is_not_hidden():
+    model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 10, 6), nn.Flatten())
+    assert last_units(model)[:2] == ("0", 6)
+
+
 def test_a_model_that_normalises_its_input_has_them_too():
     model = Normalized(built("mlp"), torch.zeros(1), torch.ones(1))
     assert last_units(model).module == "network.fc1"
