@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ def as_file(function: Callable[..., Any], folder: Path) -> str:
     """
     if not isinstance(function, FunctionType) or "<" in function.__qualname__:
         raise ValueError(f"{function!r} must be a function of a module or a notebook, with a name")
-    file = Path(function.__code__.co_filename)
+    file = Path(inspect.unwrap(function).__code__.co_filename)
     if file.suffix == ".py" and file.is_file() and function.__module__ != "__main__":
         return f"{file.resolve()}:{function.__name__}"
     parts: dict[str, str] = {}
@@ -43,10 +44,12 @@ def _collect(function: FunctionType, parts: dict[str, str]) -> None:
     except (OSError, TypeError):
         name = function.__name__
         raise ValueError(f"{name}: its source is not at hand. Put it into a .py file") from None
-    for name in _names(function, source):
+    bare = inspect.unwrap(function)
+    for name in _names(bare, source):
         is_known = name in parts or name == function.__name__
-        if not is_known and name in function.__globals__:
-            _write(name, function.__globals__[name], function, parts)
+        if not is_known and name in bare.__globals__:
+            _write(name, bare.__globals__[name], bare, parts)
+    parts.pop(function.__name__, None)  # to the end: what its head uses stands before it
     parts[function.__name__] = f"\n\n{source}"
 
 
@@ -76,8 +79,11 @@ def _write(name: str, value: object, user: FunctionType, parts: dict[str, str]) 
     elif isinstance(value, FunctionType) and module == user.__module__:
         parts[name] = ""  # so that two functions that call one another end
         _collect(value, parts)
-    elif isinstance(value, bool | int | float | str | tuple | list | dict | None):
-        parts[name] = f"{name} = {value!r}"
+        if name != value.__name__:
+            del parts[name]
+            parts[name] = f"{name} = {value.__name__}"
+    elif (text := _literal(value)) is not None:
+        parts[name] = f"{name} = {text}"
     elif module not in (None, "__main__") and (known := getattr(value, "__name__", None)):
         parts[name] = f"from {module} import {known} as {name}"
     elif (place := _exported(name, value)) is not None:
@@ -85,6 +91,16 @@ def _write(name: str, value: object, user: FunctionType, parts: dict[str, str]) 
     else:
         what = f"uses '{name}', which cannot be written to a file"
         raise ValueError(f"{user.__name__} {what}. Put the rule into a .py file")
+
+
+def _literal(value: object) -> str | None:
+    """The text of a plain value; None where none would give it back."""
+    if isinstance(value, float):
+        return f"float({str(float(value))!r})" if not isfinite(value) else repr(float(value))
+    try:
+        return repr(value) if ast.literal_eval(repr(value)) == value else None
+    except (ValueError, SyntaxError, TypeError, RuntimeError):
+        return None
 
 
 def _exported(name: str, value: object) -> str | None:

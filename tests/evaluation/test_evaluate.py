@@ -1,6 +1,7 @@
 """One rule in front of every attack: the card says what the runs say, and no more."""
 
 import json
+import linecache
 import math
 import re
 from collections import Counter
@@ -16,7 +17,9 @@ from fedsim.evaluation.measured import DETECTION, Measured, keys_of
 from fedsim.evaluation.words import story
 from fedsim.judging import ContractError, evaluate
 from fedsim.results import Run
+from fedsim.testing import check_aggregator
 from fedsim.trial import on_trial
+from fedsim.written import as_file
 from tests.evaluation.conftest import QUESTION, SUITE, write_suite
 
 RULES = '''
@@ -240,6 +243,30 @@ def test_a_function_without_a_file_is_written_to_one(suite, place):
     exec(code, names)
     with pytest.raises(ValueError, match="its source is not at hand"):
         evaluate(names["shy"], suite, output=place / "runs", jobs=1)
+
+
+CELL = """
+from jaxtyping import Float
+from torch import Tensor
+from fedsim.preconditions import requires
+CEILING, WIDE = float("inf"), (1, 2.5)
+def middle(rows: Float[Tensor, "n d"]) -> Float[Tensor, "d"]:
+    return rows.clamp(max=CEILING).mean(dim=0) * (WIDE[1] - 1.5)
+centre = middle
+@requires("n >= 2", lambda n: n >= 2)
+def careful(updates: Float[Tensor, "n d"]):
+    return centre(updates)
+"""
+
+
+def test_a_function_of_a_notebook_is_written_with_all_that_it_uses(tmp_path):
+    names = {"__name__": "__main__"}
+    linecache.cache["<cell 7>"] = (len(CELL), None, CELL.splitlines(keepends=True), "<cell 7>")
+    exec(compile(CELL, "<cell 7>", "exec"), names)
+    assert check_aggregator(as_file(names["careful"], tmp_path)) == []
+    names["WIDE"] = ({"module": math}, 2.5)
+    with pytest.raises(ValueError, match="uses 'WIDE', which cannot be written"):
+        as_file(names["careful"], tmp_path)
 
 
 def test_a_function_of_a_module_is_named_by_its_file(suite, place, rules):
