@@ -249,7 +249,10 @@ def _summary(
     after: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     scenario = federation.scenario
-    rule = scenario.server.aggregator.parameters
+    steps = [*scenario.server.preaggregators, scenario.server.aggregator]
+    assumed = [
+        step.parameters["num_byzantine"] for step in steps if "num_byzantine" in step.parameters
+    ]
     with torch_threads(scenario.engine.server_threads):
         vote = certified(federation, federation.build_model(), state)
     return summarize(
@@ -267,7 +270,7 @@ def _summary(
             federation, federation.build_model(), state.params, state.buffers
         ),
         num_classes=federation.data.num_classes,
-        assumed=rule.get("num_byzantine"),
+        assumed=max(assumed, default=None),
         seconds=tally.seconds,
         parameters_sha256=state_sha256(model),
         certified=vote,

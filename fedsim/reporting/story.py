@@ -144,9 +144,11 @@ def _untargeted(rows: Sequence[Row]) -> str:
     plain = [row for row in harmed if is_plain_mean(row.labels)]
     base = plain[0] if plain else max(harmed, key=_drop)
     drop = base.scores["accuracy_drop"]
-    if drop is None or drop.low < HARM:
-        return f"The attack costs {name(base)} {points(drop)} of accuracy: it shows little harm."
     sentence = f"The attack costs {name(base)} {points(drop)} of accuracy"
+    if drop is None or drop.mean < HARM:
+        return f"{sentence}: it shows little harm."
+    if drop.low < HARM:
+        return f"{sentence}: its seeds differ too much to tell whether that is harm."
     best = min(harmed, key=_drop)
     if best is base:
         return sentence + "."

@@ -109,6 +109,14 @@ def test_other_data_are_not_mixed_into_a_run(tmp_path):
     execute(TREE, output=tmp_path / "runs", force=True)
 
 
+def test_what_a_preaggregator_assumes_is_held_against_what_is_true(tmp_path):
+    for name, parameters in (("adaptive_robust_clipping", {"num_byzantine": 1}), ("normalize", {})):
+        server = {"preaggregators": [{"name": name, **parameters}]}
+        done = run({**TREE, "server": server, "adversary": None}, output=tmp_path / "runs")
+        flags = {flag["flag"] for flag in done.summary["flags"]}
+        assert ("assumed_more_than_true" in flags) == bool(parameters)
+
+
 def test_a_twin_of_other_data_is_made_again(tmp_path):
     tree = {**TREE, "clean_twin": True}
     execute(tree, output=tmp_path / "a")

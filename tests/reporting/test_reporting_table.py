@@ -240,6 +240,12 @@ def test_story_of_an_untargeted_attack():
     )
     weak = [(rule("mean"), summary(attack_success_rate=None, clean_twin=twin(0.9, None, 0.01)))]
     assert "shows little harm" in sentence(weak)
+    apart = [
+        ({**rule("mean"), "seed": str(seed)},
+         summary(attack_success_rate=None, clean_twin=twin(0.9, None, drop), seed=seed, hash=seed))
+        for seed, drop in enumerate((0.1, 0.4, 0.6))
+    ]  # fmt: skip
+    assert "36.7 ± 62.5 points of accuracy: its seeds differ too much" in sentence(apart)
     bare = [(rule("mean"), summary(attack_success_rate=None, clean_twin=None))]
     assert "only accuracy is shown" in sentence(bare)
 
