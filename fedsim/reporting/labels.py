@@ -71,12 +71,32 @@ def group(runs: Sequence[RunLike]) -> list[Group]:
 
 
 def labelled(runs: Sequence[RunLike]) -> list[dict[str, str]]:
-    """The labels of each run: those of its sweep where they tell all runs apart."""
+    """The labels of each run: those of its sweep where they tell all in which the runs differ."""
     own = [dict(run.labels) for run in runs]
     same_keys = len({tuple(label) for label in own}) == 1
-    sweep = same_keys and len({tuple(label.items()) for label in own}) == len(own)
-    told = _spelled(own, runs) if sweep else differences(runs)
+    unique = same_keys and len({tuple(label.items()) for label in own}) == len(own)
+    told = _spelled(own, runs) if unique and _say_all(own, runs) else differences(runs)
     return [{printable(key): printable(text) for key, text in one.items()} for one in told]
+
+
+def _say_all(labels: Sequence[Labels], runs: Sequence[RunLike]) -> bool:
+    """Whether the labels are of every key in which the runs differ, and seeds differ in no other.
+
+    Those of two sweeps are silent about what each sweep holds fixed.
+    """
+    flat = [flattened(run.scenario) for run in runs]
+    keys = {key for one in varying(flat) for key in one}
+    members: dict[str, set[str]] = {}
+    for label, values in zip(labels, flat, strict=True):
+        content = repr({**values, "seed": None})
+        members.setdefault(repr(without_seed(label)), set()).add(content)
+    is_covered = all(any(_overlap(key, other) for other in labels[0]) for key in keys)
+    return is_covered and all(len(contents) == 1 for contents in members.values())
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Whether one of the dotted keys lies in the other."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
 
 
 def _spelled(labels: list[dict[str, str]], runs: Sequence[RunLike]) -> list[dict[str, str]]:

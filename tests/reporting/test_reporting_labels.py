@@ -64,3 +64,20 @@ def test_a_run_that_is_named_twice_counts_once():
 def test_words_of_keys():
     assert short_key("adversary.attack.0.factor") == "factor"
     assert join({"server.aggregator": "krum", "data.partition.alpha": "0.5"}) == "krum, alpha 0.5"
+
+
+def test_labels_of_two_sweeps_do_not_hide_in_what_the_sweeps_differ():
+    short = [run(seed=s, rounds=6, labels={"seed": str(s)}) for s in (0, 1)]
+    long = [run(seed=s, rounds=9, labels={"seed": str(s)}) for s in (2, 3)]
+    assert [dict(one.labels) for one in short] == labelled(short)
+    assert {one["rounds"] for one in labelled([*short, *long])} == {"6", "9"}
+    assert [len(one.runs) for one in group([*short, *long])] == [2, 2]
+
+
+def test_one_label_for_two_scenarios_does_not_make_them_seeds_of_one_another():
+    runs = [
+        run(rule="trimmed_mean", seed=seed, server={"lr": lr},
+            labels={"server": "trimmed_mean", "seed": str(seed)})
+        for seed, lr in ((0, 1.0), (1, 0.5))
+    ]  # fmt: skip
+    assert len(group(runs)) == 2
