@@ -1,6 +1,7 @@
 """A rule on trial: what it is called, what it assumes, how it is put there again."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,10 @@ class Trial:
         """The command that gives the same card again."""
         config = self.choice.config()
         own = {key: config[key] for key in self.given}
-        changes = [f"--set '{k}={flow(v)}'" for k, v in {**own, **self.suite.overrides}.items()]
-        return " ".join(["fedsim evaluate", self.shown, *changes, "--suite", self.suite.given])
+        given = [f"{k}={flow(v)}" for k, v in {**own, **self.suite.overrides}.items()]
+        changes = ["--set '" + text.replace("'", "'\\''") + "'" for text in given]
+        names = shlex.quote(self.shown), shlex.quote(self.suite.given)
+        return " ".join(["fedsim evaluate", names[0], *changes, "--suite", names[1]])
 
     def config(self) -> dict[str, Any]:
         """The rule as it stands on a card: a user's file by its name and content."""

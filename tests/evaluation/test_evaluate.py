@@ -4,6 +4,7 @@ import json
 import linecache
 import math
 import re
+import shlex
 from collections import Counter
 from statistics import fmean
 
@@ -17,6 +18,7 @@ from fedsim.evaluation.measured import DETECTION, Measured, keys_of
 from fedsim.evaluation.words import story
 from fedsim.judging import ContractError, evaluate
 from fedsim.results import Run
+from fedsim.scenario.overrides import pairs
 from fedsim.testing import check_aggregator
 from fedsim.trial import on_trial
 from fedsim.written import as_file
@@ -374,6 +376,18 @@ def test_a_reference_that_does_better_is_named_whatever_the_rule_is_called(mean_
     named = {**record["rule"], "label": best["label"]}
     told = story({**record, "rule": named, "ranking_key": best["ranking_key"] + 0.1})
     assert best["label"] in told[2].partition(": ")[2]
+
+
+def test_the_command_survives_a_shell(tmp_path):
+    place = tmp_path / "my rules"
+    place.mkdir()
+    copy = place / "own.py"
+    copy.write_text("def rule(updates, *, way: str):\n    return updates.mean(dim=0)\n")
+    trial = on_trial(f"{copy}:rule", {"way": "its 'own'"}, load_suite(write_suite(place)), tmp_path)
+    told = shlex.split(trial.command)
+    assert told[2] == f"{copy}:rule"
+    assert dict(pair[:2] for pair in pairs([told[4]])) == {"way": "its 'own'"}
+    assert told[5:] == ["--suite", str(place / "mini.yaml")]
 
 
 def test_where_the_suite_assumes_nothing_the_card_says_whose_number_it_is(tmp_path, rules):
