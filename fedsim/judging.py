@@ -110,6 +110,8 @@ def _play(
         seconds = each * len(after) / where.jobs
         progress.message(f"{len(after)} runs to come: about {duration(seconds)}.")
     outcomes = play_cells(cells, settings, progress, where, _no_record)
+    if lost := _lost_twins(cells, settings):
+        play_cells(lost, settings, Silence(), where, _no_record)
     ends = [sum(map(len, stacks[: k + 1])) for k in range(len(stacks))]
     return [outcomes[end - len(stack) : end] for stack, end in zip(stacks, ends, strict=True)]
 
@@ -119,6 +121,17 @@ def _missing(cells: Sequence[Cell], settings: Settings) -> set[Path]:
     runs = [*cells, *(twin_of(cell) for cell in cells)]
     folders = {folder_of(run.scenario, settings.output) for run in runs}
     return {folder for folder in folders if not RunFolder(folder).finished}
+
+
+def _lost_twins(cells: Sequence[Cell], settings: Settings) -> list[Cell]:
+    """The clean twins of finished cells that are not there any more."""
+
+    def is_there(cell: Cell) -> bool:
+        return RunFolder(folder_of(cell.scenario, settings.output)).finished
+
+    twins = [twin_of(cell) for cell in cells if is_there(cell)]
+    lost = {twin.scenario.hash8: twin for twin in twins if not is_there(twin)}
+    return list(lost.values())
 
 
 def _no_record(_: Outcomes) -> None:

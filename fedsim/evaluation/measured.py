@@ -74,6 +74,8 @@ def measure(
     twin = Run(output / f"{clean.name}-{clean.hash8}")
     before = twin.summary if (twin.path / "summary.json").is_file() else None
     after = outcome.summary if isinstance(outcome, Run) else None
+    if after and before is None:
+        raise RunError(f"{twin.path}: the clean twin of {scenario.name}-{scenario.hash8} is lost")
     guess = guess_of(after or before) or guess
     flags = [flag["flag"] for flag in (after or {}).get("flags", [])]
     return Measured(

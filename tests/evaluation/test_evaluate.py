@@ -5,6 +5,7 @@ import linecache
 import math
 import re
 import shlex
+import shutil
 from collections import Counter
 from statistics import fmean
 
@@ -85,6 +86,9 @@ def numbers(value):
     if isinstance(value, dict):
         return {k: numbers(item) for k, item in value.items() if k != "seconds_per_round"}
     return [numbers(item) for item in value] if isinstance(value, list) else value
+
+
+FLIP = {"clients": 2, "attack": {"name": "sign_flip"}}
 
 
 def row(card, attack):
@@ -172,6 +176,17 @@ def test_what_is_there_is_not_played_again(mean_card, suite, place):
     again = evaluate("mean", suite, output=place / "runs", jobs=1)
     assert [path.stat().st_mtime_ns for path in runs] == before
     assert again.record == mean_card.record
+
+
+def test_a_clean_twin_that_was_lost_is_made_again(tmp_path):
+    matrix = {"server": [{"aggregator": {"name": "mean"}}], "adversary": [FLIP], "seed": [0]}
+    small = write_suite(tmp_path, matrix=matrix)
+    first = evaluate("mean", small, output=tmp_path / "runs", jobs=1)
+    [cell] = load_suite(small).cells(matrix["server"][0], "mean")
+    shutil.rmtree(tmp_path / "runs" / f"mini-{cell.scenario.twin().hash8}")
+    again = evaluate("mean", small, output=tmp_path / "runs", jobs=1)
+    assert numbers(again.record) == numbers(first.record)
+    assert not again.record["never_learned"]
 
 
 def test_a_rule_that_breaks_a_law_gets_a_line_for_each_and_no_score(suite, place, rules):
