@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from fedsim.flower.faults import fault_of, faulty_reply, play_before
 from fedsim.flower.messages import FIRST_NODE, read_order, reply_message
 from fedsim.scenario import Scenario
 from fedsim.simulation import Federation, Visit, visit, visit_together
+from fedsim.tensors import torch_threads as torch_threads
 
 client_app = ClientApp()
 
@@ -42,17 +42,6 @@ def open_worksite(federation: Federation, *, expendable: bool = False) -> None:
 def close_worksite() -> None:
     """Let go of the federation."""
     _worksite.clear()
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads inside the block: bits depend on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def set_exactness(scenario: Scenario) -> None:

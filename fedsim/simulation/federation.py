@@ -13,7 +13,7 @@ from fedsim.scenario import Cell, Scenario
 from fedsim.seeding import generator, seeded
 from fedsim.simulation.network import check_trigger, network_of, poison_arguments
 from fedsim.simulation.roles import pool
-from fedsim.tensors import flatten_buffers, flatten_params
+from fedsim.tensors import flatten_buffers, flatten_params, torch_threads
 from fedsim.types import Dataset, DataSource, PoisonView, Probe, Selection, Split
 
 POISON: tuple[str | int, ...] = ("adversary", "poison")
@@ -204,7 +204,8 @@ def build_model(scenario: Scenario, data: Dataset) -> nn.Module:
         _load_weights(model, Path(scenario.model.weights))
     if scenario.model.normalize:
         images = data.train.take(torch.arange(len(data.train))).images
-        return Normalized(model, images.mean((0, 2, 3)), images.std((0, 2, 3)))
+        with torch_threads(1):  # as clients have one, whoever builds their model
+            return Normalized(model, images.mean((0, 2, 3)), images.std((0, 2, 3)))
     return model
 
 

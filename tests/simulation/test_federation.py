@@ -1,6 +1,7 @@
 """What is made of a scenario before its first round: data, root data, held-out images, the probe."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fedsim.simulation.evaluation import evaluate
 from fedsim.simulation.federation import Normalized
 from fedsim.simulation.roles import draw_cohort
 from fedsim.simulation.rounds import initial_state, server_view
+from fedsim.tensors import torch_threads
 from fedsim.types import DataSource
 
 TREE = {
@@ -144,6 +146,18 @@ def test_normalize_is_a_layer_that_is_not_in_the_state(tmp_path):
     model(images)
     assert seen[0].mean().item() == pytest.approx(0, abs=1e-4)
     assert seen[0].std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_what_normalizes_does_not_depend_on_the_number_of_threads(tmp_path):
+    """A sum over this many values is split among them, so that its last bit would."""
+    world = made(tmp_path, model={"name": "mlp", "hidden": [8], "normalize": True})
+    images = torch.rand(20_000, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    train = replace(world.data.train, images=images, labels=torch.arange(20_000) % 10)
+    large, means = replace(world, data=replace(world.data, train=train)), []
+    for count in (1, 2):
+        with torch_threads(count):
+            means.append(large.build_model().mean)
+    assert torch.equal(*means)
 
 
 def test_weights_are_where_the_model_starts(tmp_path):
