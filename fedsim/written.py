@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -106,6 +107,6 @@ def _literal(value: object) -> str | None:
 def _exported(name: str, value: object) -> str | None:
     """A module of typing or jaxtyping and its like that holds `value` as `name`."""
     for module in ("typing", "jaxtyping", "collections.abc", "pydantic"):
-        if getattr(__import__(module, fromlist=[name]), name, None) is value:
+        if getattr(import_module(module), name, None) is value:
             return module
     return None

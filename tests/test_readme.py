@@ -12,7 +12,7 @@ from fedsim.scenario import load
 from fedsim.testing import check_aggregator
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-KINDS = "aggregators attacks poisons inspections repairs filters monitors"
+KINDS = "aggregators attacks inspections repairs"
 
 
 def test_it_is_short():

@@ -20,6 +20,7 @@ GIVEN = {
     "gaussian": {"std": 0.1},
     "boost": {"factor": 2.0},
     "adaptive": {"budget": 12},
+    "potrojan": {"trigger": {"name": "patch", "size": 1}, "target": 1},
 }
 
 

@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedsim.attacks import attacks
 from fedsim.library import Named, choose
+from fedsim.seeding import seeded
+from fedsim.tensors import load_params
 from fedsim.testing.aggregators import make_rows
 from fedsim.testing.laws import BrokenError, Violation, same, same_bits, violations
 from fedsim.types import AdversaryView
@@ -21,7 +23,8 @@ def check_attack(attack: Named, **parameters: Any) -> list[Violation]:
 
     shapes: rows (m, d) in the dtype of the own rows, and perhaps a state, a dict. finite: of finite
     rows. in_place: what is given is not written into. determinism: the same view gives the same
-    bits. It is granted all knowledge, with the mean as the defence.
+    bits. It is granted all knowledge, with the mean as the defence, and a small network with images
+    (8, 1, 2, 2) of two classes.
 
     Raises: ValueError if there is no such attack, or it does not take the parameters.
 
@@ -76,10 +79,16 @@ def _sent(attack: Attack, view: AdversaryView) -> Tensor:
 def make_adversary(m: int, h: int, dtype: torch.dtype = torch.float32) -> AdversaryView:
     """An adversary of `m` clients among `h` others, which knows all there is to know."""
     own, benign = make_rows(m, seed=7).to(dtype), make_rows(h, seed=8).to(dtype)
+    params = make_rows(1, seed=9)[0].to(dtype)
+    with seeded(4, "laws"):  # its first parameters are drawn, and replaced
+        model = small_network().to(dtype)
+    load_params(model, params)
+    draws = torch.Generator().manual_seed(4)
+    images = torch.rand(8, 1, 2, 2, generator=draws).to(dtype)
     return AdversaryView(
         own=own,
         num_clients=m + h,
-        params=make_rows(1, seed=9)[0].to(dtype),
+        params=params,
         benign=benign,
         aggregate=lambda rows: rows.mean(dim=0),
         previous_update=make_rows(1, seed=10)[0].to(dtype),
@@ -87,4 +96,11 @@ def make_adversary(m: int, h: int, dtype: torch.dtype = torch.float32) -> Advers
         generator=torch.Generator().manual_seed(3),
         shares=own.new_full((m,), 1 / (m + h)),
         benign_ids=tuple(range(m, m + h)),
+        model=model.eval(),
+        data=(images, torch.arange(8) % 2),
     )
+
+
+def small_network() -> nn.Module:
+    """A network of two layers for images (1, 2, 2) and two classes, as wide as the rows are."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))

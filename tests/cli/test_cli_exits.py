@@ -12,7 +12,7 @@ from fedsim.errors import DataError, RunError, ScenarioError
 
 COMMANDS = [
     "run", "resume", "validate", "preview", "list", "describe", "schema", "inspect", "repair",
-    "ensemble", "report", "compare", "export", "bench", "new",
+    "ensemble", "report", "compare", "evaluate", "leaderboard", "export", "bench", "new",
 ]  # fmt: skip
 
 
