@@ -62,5 +62,16 @@ def suite(place) -> Path:
 
 
 @pytest.fixture(scope="session")
+def brief(place) -> Path:
+    """A part of the suite, whose runs are the suite's."""
+    folder = place / "brief"
+    folder.mkdir()
+    matrix = SUITE["matrix"]
+    return write_suite(
+        folder, matrix={**matrix, "adversary": [matrix["adversary"][1]], "seed": [0]}
+    )
+
+
+@pytest.fixture(scope="session")
 def mean_card(place, suite) -> Card:
     return evaluate("mean", suite, output=place / "runs", jobs=1)

@@ -204,11 +204,11 @@ def test_a_rule_that_breaks_a_law_gets_a_line_for_each_and_no_score(suite, place
     assert not (place / "refused").exists()
 
 
-def test_a_rule_that_was_given_no_num_byzantine_gets_the_suites(suite, place, rules):
-    card = evaluate(f"{rules}:trusting", suite, output=place / "runs", jobs=1)
+def test_a_rule_that_was_given_no_num_byzantine_gets_the_suites(brief, place, rules):
+    card = evaluate(f"{rules}:trusting", brief, output=place / "runs", jobs=1)
     assert card.record["rule"]["num_byzantine"] == 2
     assert any("the suite's assumption" in text for text in card.record["assumptions"])
-    told = evaluate(f"{rules}:trusting", suite, output=place / "runs", jobs=1, num_byzantine=3)
+    told = evaluate(f"{rules}:trusting", brief, output=place / "runs", jobs=1, num_byzantine=3)
     assert told.record["rule"]["num_byzantine"] == 3
     assert not any("the suite's" in text for text in told.record["assumptions"])
     assert "assumed_more_than_true" in {flag["flag"] for flag in told.flags}
@@ -224,8 +224,8 @@ def test_a_rule_that_never_learns_says_so_and_stands_last(suite, place, rules):
     assert "stands last" in card.story[2]
 
 
-def test_randomness_in_a_rule_is_flagged(mean_card, suite, place, rules):
-    card = evaluate(f"{rules}:dice", suite, output=place / "runs", jobs=1)
+def test_randomness_in_a_rule_is_flagged(mean_card, brief, place, rules):
+    card = evaluate(f"{rules}:dice", brief, output=place / "runs", jobs=1)
     assert "randomness" in {flag["flag"] for flag in card.flags}
     assert "randomness" not in {flag["flag"] for flag in mean_card.flags}
 
