@@ -34,6 +34,12 @@ PLACES = {
 """The kinds, and where in a scenario a plug-in of each kind is chosen."""
 
 
+GIVEN = {
+    "data": "root data (server.root_data)",
+    "model": "the global network and its clients' clean images, which a run gives it",
+}
+"""What a plug-in says that it must be given, in words."""
+
 WORDS = {"root": "root data", "root_update": "root data", "predict": "the forward pass"}
 """What a rule may need of the server; where its layers lie is always known."""
 
@@ -198,6 +204,9 @@ def _facts(plugin: "Plugin") -> dict[str, str]:
     if plugin.kind in {"aggregators", "preaggregators"}:
         return {"Needs": needs(plugin)} if needs(plugin) else {}
     plain = {k: v for k, v in plugin.facts.items() if isinstance(v, str | int | tuple)}
+    for fact, words in GIVEN.items():
+        if plain.pop(fact, False) is True:
+            plain["needs"] = words
     if plugin.kind == "attacks":
         plain = {"knowledge": "own", **plain}
     listed = {k: v if isinstance(v, tuple) else (v,) for k, v in plain.items()}
