@@ -81,7 +81,11 @@ def _never_learned(evidence: Evidence) -> Finding | None:
 
 def _asr_without_attack(evidence: Evidence) -> Finding | None:
     first = min(acting_rounds(evidence.clients), default=len(evidence.rounds) + 1)
-    free = {r["round"]: r["attack_success_rate"] for r in evidence.rounds if r["round"] < first}
+    start = evidence.rounds[0]["accuracy"] or 0.0
+    threshold = learning_threshold(start, evidence.num_classes)
+    # A model that has learned nothing may call every image the target.
+    able = [r for r in evidence.rounds if (r["accuracy"] or 0.0) >= threshold]
+    free = {r["round"]: r["attack_success_rate"] for r in able if r["round"] < first}
     high = {round: asr for round, asr in free.items() if asr is not None and asr > HIGH_SUCCESS}
     twin = (evidence.twin or {}).get("attack_success_rate")
     where = []

@@ -44,8 +44,10 @@ def test_learning_threshold(initial, classes, threshold):
 def test_asr_without_attack():
     before = [round_record(0, 0.1, 0.9), round_record(1, 0.8, 0.6), round_record(2, 0.9, 1.0)]
     flag = flags_of(before, ATTACK)["asr_without_attack"]
-    assert flag["rounds"] == [0, 1]
-    assert "0.900 before anybody attacked" in flag["text"]
+    assert flag["rounds"] == [1]  # a model that has learned nothing answers with one class
+    assert "0.600 before anybody attacked" in flag["text"]
+    trained = [round_record(0, 0.9, 0.9), round_record(1, 0.9, 0.9), round_record(2, 0.9, 1.0)]
+    assert flags_of(trained, ATTACK)["asr_without_attack"]["rounds"] == [0, 1]
     twin = flags_of(GOOD, ATTACK, twin={**TWIN, "attack_success_rate": 0.7})
     assert twin["asr_without_attack"]["rounds"] == []
     assert "0.700 on the clean twin" in twin["asr_without_attack"]["text"]
@@ -114,6 +116,7 @@ def test_the_order_is_that_of_the_contract():
         lost,
         assumed=1,
         last_attack_round=2,
+        twin={**TWIN, "attack_success_rate": 0.9},
         flag_rounds={"precondition_broken": [1], "another": [2, 1]},
     )
     assert list(found) == [
