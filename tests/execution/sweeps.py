@@ -24,7 +24,8 @@ def moody(updates, *, mood: int = 0):
 def write_sweep(folder, rounds=3, moods=(0, 1), **changes):
     """Write the data and a scenario of one cell for each of `moods`, and return its path."""
     write_data(folder)
-    (folder / "rules.py").write_text(RULES)
+    # A file's module is kept by its content, and this one looks beside itself.
+    (folder / "rules.py").write_text(f"{RULES}\n\n# {folder}\n")
     tree = {
         "name": "swept",
         "rounds": rounds,

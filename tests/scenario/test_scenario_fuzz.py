@@ -46,6 +46,8 @@ def holds(resolved: Any, said: Any) -> bool:
             return all(item is None or holds(resolved.get(key), item) for key, item in every)
         case dict() if isinstance(resolved, list):  # one attack, a list of one
             return len(resolved) == 1 and holds(resolved[0], said)
+        case []:  # an empty list says nothing; checks are left out where there are none
+            return not resolved
         case list():
             pairs = zip(resolved, said, strict=False)
             return len(resolved) == len(said) and all(holds(*pair) for pair in pairs)
