@@ -9,12 +9,13 @@ import shutil
 from collections import Counter
 from statistics import fmean
 
+import html5lib
 import pytest
 from click.testing import CliRunner
 
 from fedsim.cli import main
 from fedsim.errors import InputError, ScenarioError
-from fedsim.evaluation import Card, Judged, card_record, load_card, load_suite
+from fedsim.evaluation import Judged, card_record, load_card, load_suite
 from fedsim.evaluation.measured import DETECTION, Measured, keys_of
 from fedsim.evaluation.words import story
 from fedsim.judging import ContractError, evaluate
@@ -442,6 +443,7 @@ def test_the_page_needs_nothing_from_elsewhere(mean_card):
     assert QUESTION in page
     assert len(page) < 1_000_000
     assert "<script" not in page
+    html5lib.HTMLParser(strict=True).parse(page)
     assert not re.search(r"(src|href)=\"https?:", page)
     for sentence in mean_card.story:
         assert sentence.split(" %")[0] in page
@@ -474,7 +476,7 @@ def test_cards_are_ranked_within_their_suite(mean_card, suite, place, rules):
     ]
     assert lines == names
     assert mean_card.record["command"] in page.read_text()
-    assert isinstance(still, Card)
+    html5lib.HTMLParser(strict=True).parse(page.read_text(encoding="utf-8"))
 
 
 def test_a_leaderboard_of_what_is_no_card_is_one_line(tmp_path):
