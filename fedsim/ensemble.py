@@ -28,7 +28,7 @@ def ensemble(paths: Sequence[Path]) -> dict[str, Any]:
     the vote's on that probe: with the same attack in all runs they share one, with different
     attacks each speaks for its own. Under `ensemble` stands the vote's on the first run's probe.
 
-    Paper: Hitaj and Mancini, 2018, arXiv:1806.00054 (independent models that vote).
+    Paper: Hitaj and Mancini, 2018, arXiv:1809.00615 (an ensemble of models votes).
     Raises: InputError for fewer than three runs, or runs of other data or classes.
     """
     if len(paths) < FEWEST:
