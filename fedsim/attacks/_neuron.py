@@ -1,4 +1,4 @@
-"""A neuron in the last hidden layer: where it stands, what it sees, what would wake it alone."""
+"""A chain of neurons through the last linear layers: what it sees, what would wake it alone."""
 
 from typing import NamedTuple
 
@@ -9,38 +9,51 @@ from torch import Tensor, nn
 _RIDGE = 1e-3  # share of the mean variance that is added to each feature's
 
 
-class Seen(NamedTuple):
-    """What goes into the last hidden layer, comes out of it, and the logits."""
+class Head(NamedTuple):
+    """The last linear layers, with a ReLU between any two, and what goes into each."""
 
-    inputs: Float[Tensor, "b f"]
-    units: Float[Tensor, "b u"]
-    logits: Float[Tensor, "b k"]
-
-
-def last_layers(model: nn.Module) -> tuple[nn.Linear, nn.Linear]:
-    """The last two linear layers."""
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if len(linear) < 2 or any(layer.bias is None for layer in linear[-2:]):
-        raise ValueError("potrojan: the network must end in two linear layers with biases")
-    return linear[-2], linear[-1]
+    layers: list[nn.Linear]
+    inputs: list[Float[Tensor, "b f"]]
 
 
 @torch.no_grad()
-def seen(model: nn.Module, hidden: nn.Linear, out: nn.Linear, images: Tensor) -> Seen:
-    """ValueError unless `out` is given relu(hidden(inputs))."""
+def head(model: nn.Module, images: Tensor) -> Head:
+    """As many of the last layers as there are; ValueError if there are not two."""
     given: dict[nn.Module, Tensor] = {}
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     hooks = [
         layer.register_forward_pre_hook(lambda layer, inputs: given.update({layer: inputs[0]}))
-        for layer in (hidden, out)
+        for layer in linear
     ]
     try:
-        logits = model(images)
+        model(images)
     finally:
         for hook in hooks:
             hook.remove()
-    if not torch.equal(given[out], hidden(given[hidden]).relu()):
-        raise ValueError("potrojan: only a ReLU may stand between the last two linear layers")
-    return Seen(given[hidden], given[out], logits)
+    layers = linear[-1:]
+    for layer in reversed(linear[:-1]):
+        if layer.bias is None or not torch.equal(given[layers[0]], layer(given[layer]).relu()):
+            break
+        layers.insert(0, layer)
+    if len(layers) < 2:
+        raise ValueError(
+            "potrojan: the network must end in two linear layers with biases and a ReLU between"
+        )
+    return Head(layers, [given[layer] for layer in layers])
+
+
+def idlest(head: Head) -> list[int]:
+    """Of each hidden layer the unit of least mean activation times length of outgoing weights."""
+    pairs = zip(head.inputs[1:], head.layers[1:], strict=True)
+    return [int((values.mean(0) * layer.weight.norm(dim=0)).argmin()) for values, layer in pairs]
+
+
+@torch.no_grad()
+def silence(head: Head, units: list[int]) -> None:
+    """Set all weights into and out of the units, and their biases, to 0."""
+    for layer, after, unit in zip(head.layers, head.layers[1:], units, strict=False):
+        layer.weight[unit] = layer.bias[unit] = 0
+        after.weight[:, unit] = 0
 
 
 def detector(clean: Tensor, marked: Tensor) -> tuple[Float[Tensor, " f"], Float[Tensor, ""]]:
@@ -60,14 +73,12 @@ def detector(clean: Tensor, marked: Tensor) -> tuple[Float[Tensor, " f"], Float[
     return (scale * weight).to(clean), (-scale * threshold).to(clean)
 
 
-def unit_coordinates(
-    model: nn.Module, hidden: nn.Linear, out: nn.Linear, unit: int
-) -> Bool[Tensor, " d"]:
-    """The coordinates of the unit: its row of the hidden layer, its column of the output."""
+def coordinates(model: nn.Module, head: Head, units: list[int]) -> Bool[Tensor, " d"]:
+    """The coordinates that `silence` sets to 0."""
     marks = {id(parameter): torch.zeros_like(parameter) for parameter in model.parameters()}
-    marks[id(hidden.weight)][unit] = 1
-    marks[id(hidden.bias)][unit] = 1
-    marks[id(out.weight)][:, unit] = 1
+    for layer, after, unit in zip(head.layers, head.layers[1:], units, strict=False):
+        marks[id(layer.weight)][unit] = marks[id(layer.bias)][unit] = 1
+        marks[id(after.weight)][:, unit] = 1
     return torch.cat([marks[id(parameter)].flatten() for parameter in model.parameters()]) > 0
 
 

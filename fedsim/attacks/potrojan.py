@@ -1,4 +1,4 @@
-"""PoTrojan: a hidden unit that only the trigger wakes, written into the update by hand."""
+"""PoTrojan: hidden units that only the trigger wakes, written into the update by hand."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fedsim.attacks import attacks
-from fedsim.attacks._neuron import detector, last_layers, seen, unit_coordinates
+from fedsim.attacks._neuron import coordinates, detector, head, idlest, silence
 from fedsim.registry import OneOf
 from fedsim.strict import Count
 from fedsim.tensors import flatten_params, load_params
@@ -26,19 +26,20 @@ def potrojan(
     target: Count,
     strength: Annotated[float, Field(gt=0)] = 2.0,
 ) -> Float[Tensor, "m d"]:
-    """The own rows, but that together they write a trigger and a payload into one hidden unit.
+    """The own rows, but that together they write a chain of units from the trigger to `target`.
 
-    Trigger: relu(w · a − θ) of the last hidden layer's input a, w the linear discriminant of the
-    own images with and without the trigger, θ halfway between the highest w · a without it and the
-    lowest with it. Payload: there the unit adds `strength` times the largest lead of another class,
-    over the images with the trigger and without what the unit did before, to the logit of `target`,
-    and nothing to the others. Weights before and after the unit are equally long, which makes the
-    change short. The rows carry it divided by their share of the mean and the server's rate, so
-    that a mean over the cohort brings it in whole. A unit that sleeps on clean images has no
-    gradient there: nobody's honest training moves it afterwards.
+    The chain has a unit of each hidden layer among the last linear ones. Trigger: the first is
+    relu(w · a − θ) of that layer's input a, w the linear discriminant of the own images with and
+    without the trigger, θ halfway between the highest w · a without it and the lowest with it.
+    Payload: every other unit repeats the one before, and the last adds `strength` times the largest
+    lead of another class, over the images with the trigger and without what the units did before,
+    to the logit of `target`, and nothing to the others. The weights of all these layers are equally
+    long, which makes the change short. The rows carry it divided by their share of the mean and the
+    server's rate, so that a mean over the cohort brings it in whole. A unit that sleeps on clean
+    images has no gradient there: nobody's honest training moves it afterwards.
 
     Paper: Zou et al., "PoTrojan", 2018, arXiv:1802.03043 (single-neuron version).
-    Differs: the network cannot grow, so the unit takes the place of the one that matters least, of
+    Differs: the network cannot grow, so the units take the place of those that matter least, of
     least mean activation times outgoing weight on the own clean images; the payload neuron is the
     output itself; the activation is the network's ReLU where the paper has a pulse; fires on a
     trigger in place of one rare image.
@@ -50,8 +51,8 @@ def potrojan(
         strength: > 1 for the payload to win over every image seen.
 
     Raises:
-        ValueError: no model or data is given, the last two layers are not linear with a ReLU
-            between, the class does not exist, or the trigger cannot be told from clean images.
+        ValueError: no model or data is given, the network does not end in two linear layers with a
+            ReLU between, the class does not exist, or the trigger cannot be told from clean images.
 
     >>> from fedsim.attacks._neuron import smallest_network
     >>> known = {"model": smallest_network(), "data": (torch.zeros(2, 1, 1, 1), torch.zeros(2))}
@@ -62,23 +63,27 @@ def potrojan(
     if view.model is None or view.data is None:
         raise ValueError("potrojan: needs the global model and its clients' data; got none")
     model, images = view.model, view.data[0]
-    hidden, out = last_layers(model)
-    if target >= out.out_features:
-        raise ValueError(f"potrojan: target must be in 0..{out.out_features - 1}; got {target}")
-    clean, marked = seen(model, hidden, out, images), seen(model, hidden, out, trigger(images))
-    unit = int((clean.units.mean(0) * out.weight.norm(dim=0)).argmin())
-    weight, bias = detector(clean.inputs, marked.inputs)
+    seen = head(model, images)
+    layers, units = seen.layers, idlest(seen)
+    if target >= layers[-1].out_features:
+        last = layers[-1].out_features - 1
+        raise ValueError(f"potrojan: target must be in 0..{last}; got {target}")
+    weight, bias = detector(seen.inputs[0], head(model, trigger(images)).inputs[0])
+    before = flatten_params(model)
+    silence(seen, units)
     with torch.no_grad():
-        logits = marked.logits - marked.units[:, unit, None] * out.weight[:, unit]
+        logits = model(trigger(images))
         lead = (logits.max(dim=1).values - logits[:, target]).max().clamp(min=1)
-        gain = (strength * lead / torch.cat([weight, bias[None]]).norm()).sqrt()
-        before = flatten_params(model)
-        hidden.weight[unit], hidden.bias[unit] = gain * weight, gain * bias
-        out.weight[:, unit] = 0
-        out.weight[target, unit] = strength * lead / gain
-        change = (flatten_params(model) - before).to(view.own)
-        where = unit_coordinates(model, hidden, out, unit)
-        load_params(model, before)
+        norm = torch.cat([weight, bias[None]]).norm()
+        length = (strength * lead * norm) ** (1 / len(layers))
+        first, ends = units[0], [*units[1:], target]
+        layers[0].weight[first] = length / norm * weight
+        layers[0].bias[first] = length / norm * bias
+        for layer, unit, end in zip(layers[1:], units, ends, strict=True):
+            layer.weight[end, unit] = length
+    change = (flatten_params(model) - before).to(view.own)
+    load_params(model, before)
+    where = coordinates(model, seen, units)
     shares = view.own.new_full((), len(view.own) / view.num_clients)
     total = (shares if view.shares is None else view.shares.sum()) * view.server_lr
     return torch.where(where, change / total.to(view.own), view.own)

@@ -1,18 +1,48 @@
 """How far below the others a class's number lies, in robust standard deviations."""
 
-from jaxtyping import Float
+import logging
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fedsim.tensors import median
 
+log = logging.getLogger("fedsim")
+
 _FROM_MAD = 1.4826  # of a normal distribution: its standard deviation over its MAD
 _FROM_MEAN = 1.2533  # and over its mean absolute deviation
+_FEWEST = 3
 
 
 def check_classes(name: str, num_classes: int) -> None:
     """ValueError if there are too few classes for one to be an outlier among them."""
-    if num_classes < 3:
-        raise ValueError(f"{name} needs at least 3 classes to compare; got {num_classes}")
+    if num_classes < _FEWEST:
+        raise ValueError(f"{name} needs at least {_FEWEST} classes to compare; got {num_classes}")
+
+
+def among(
+    name: str,
+    known: Bool[Tensor, " k"],
+    index: Callable[[Tensor], Tensor],
+    values: Float[Tensor, " k"],
+) -> Float[Tensor, " k"]:
+    """The `index` of the known values among themselves; 0 for the others.
+
+    Fewer than 3 known ones say nothing of each other: all are 0, and a warning names the
+    inspection.
+
+    >>> known = Tensor([1, 1, 1, 1, 1, 0]).bool()
+    >>> among("", known, below_median, Tensor([1, 9, 10, 11, 12, 99])) * 1.4826
+    tensor([ 9.,  1.,  0., -1., -2.,  0.])
+    """
+    found = torch.zeros_like(values)
+    if (count := int(known.sum())) < _FEWEST:
+        log.warning("%s found a way to %d of %d classes and compares none", name, count, len(known))
+        return found
+    found[known] = index(values[known])
+    return found
 
 
 def below_median(norms: Float[Tensor, " k"]) -> Float[Tensor, " k"]:

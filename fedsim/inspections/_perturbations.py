@@ -80,11 +80,11 @@ def solve(
     lr: float,
     success: float,
     confidence: float,
-) -> tuple[Float[Tensor, "p 1 h w"], Float[Tensor, "p c h w"]]:
-    """The smallest masks found, and their patterns, that content a share `success` of their rows.
+) -> tuple[Float[Tensor, "p 1 h w"], Float[Tensor, "p c h w"], Bool[Tensor, " p"]]:
+    """The smallest masks found that content a share `success` of their rows, and their patterns.
 
-    The weight of ‖m‖₁ follows each problem's success. What was never solved stays an image of
-    nothing under a full mask.
+    The weight of ‖m‖₁ follows each problem's success. What was never solved, which the third
+    answer says, stays an image of nothing under a full mask.
     """
     (c, h, w), p = suspect.shape, problems.number
     raw = [unbounded(uniform(suspect, p, channels, h, w)) for channels in (1, c)]
@@ -102,7 +102,7 @@ def solve(
         rows = take[:, None, None, None]
         best = [new.where(rows, old) for new, old in zip(found, best, strict=True)]
         weights, streaks = adapt(weights, streaks, reached, _COST, _MULTIPLIER, _PATIENCE)
-    return best[0].detach(), best[1].detach()
+    return best[0].detach(), best[1].detach(), smallest < h * w
 
 
 @torch.enable_grad()

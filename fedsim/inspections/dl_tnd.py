@@ -3,13 +3,13 @@
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from fedsim.inspections import inspections
-from fedsim.inspections._anomaly import above_median, check_classes
+from fedsim.inspections._anomaly import above_median, among, check_classes
 from fedsim.inspections._perturbations import Problems, perturb, solve
 from fedsim.inspections._queries import answers, clean_images
 from fedsim.strict import Positive, Share
@@ -48,6 +48,8 @@ def dl_tnd(  # noqa: PLR0913 (two optimisations and a test)
     and thresholds; its similarities of larger masks are left out; logits as there. `outlier` is the
     default: on 8 × 8 digits clean models reach similarities of 0.87 to 0.95, and 0.75, the
     released code's threshold, accuses them all. A class without clean images keeps none in place.
+    Perturbations that were not found are left out, and a class where none can be compared is told
+    as a similarity of −1 and an index of 0.
 
     Args:
         images_per_class: the first so many clean images of each class are used.
@@ -60,11 +62,13 @@ def dl_tnd(  # noqa: PLR0913 (two optimisations and a test)
     check_classes(_NAME, suspect.num_classes)
     images, labels = _few(suspect, images_per_class)
     problems = Problems.of(images, labels, suspect.num_classes)
-    masks, patterns = solve(_NAME, suspect, problems, steps, lr, success, confidence)
+    masks, patterns, solved = solve(_NAME, suspect, problems, steps, lr, success, confidence)
     with torch.no_grad():
         logits = answers(_NAME, suspect, perturb(problems, masks, patterns))
-    similarities = _similarities(logits, problems, suspect.num_classes, quantile)
-    index = above_median(similarities)
+    similarities = _similarities(logits, problems, solved, quantile)
+    known = ~similarities.isnan()
+    similarities = similarities.nan_to_num(nan=-1.0)
+    index = among(_NAME, known, above_median, similarities)
     scores = index if rule == "outlier" else similarities
     score, target = float(scores.max()), int(scores.argmax())
     threshold = _THRESHOLDS[rule] if threshold is None else threshold
@@ -86,13 +90,15 @@ def _few(suspect: Suspect, count: int) -> tuple[Tensor, Int[Tensor, " b"]]:
 
 
 def _similarities(
-    logits: Float[Tensor, "r k"], problems: Problems, num_classes: int, quantile: float
+    logits: Float[Tensor, "r k"], problems: Problems, solved: Bool[Tensor, " p"], quantile: float
 ) -> Float[Tensor, " k"]:
-    """For each class, the quantile over images of other classes."""
-    universal, single = (
-        logits[: len(problems.others)][problems.others],
-        logits[len(problems.others) :],
-    )
-    targets = problems.labels[len(problems.others) :]
-    cosines = cosine_similarity(universal, single)
-    return torch.stack([cosines[targets == t].quantile(quantile) for t in range(num_classes)])
+    """For each class, the quantile over images of other classes; NaN where none can be compared.
+
+    Only perturbations that do what is asked of them are.
+    """
+    first = len(problems.others)
+    targets, own = problems.labels[first:], problems.problem[first:]
+    cosines = cosine_similarity(logits[:first][problems.others], logits[first:])
+    cosines = cosines.where(solved[targets] & solved[own], torch.nan)
+    classes = range(int(targets.max()) + 1)
+    return torch.stack([cosines[targets == t].nanquantile(quantile) for t in classes])

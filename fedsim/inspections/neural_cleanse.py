@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fedsim.inspections import inspections
-from fedsim.inspections._anomaly import below_median, check_classes
+from fedsim.inspections._anomaly import among, below_median, check_classes
 from fedsim.inspections._queries import answers, batches, clean_images, uniform
 from fedsim.inspections._sparsity import adapt, bounded, unbounded
 from fedsim.strict import Positive, Share
@@ -44,8 +44,8 @@ def neural_cleanse(  # noqa: PLR0913 (an optimisation and its schedule)
     Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019.
     Differs: a step is one batch, and the paper's an epoch; 500 steps without an early stop; all
     classes at once. As in the released code the images are all those there are, of class t too; no
-    class needs images of its own. A class that was never reached has the largest norm, h · w. A MAD
-    of 0 gives way to 1.2533 times the mean absolute deviation.
+    class needs images of its own. Classes that were never reached are left out (their norm is told
+    as h · w, their index as 0). A MAD of 0 gives way to 1.2533 times the mean absolute deviation.
 
     Args:
         success: share of a batch that must go to t, in [0, 1].
@@ -69,7 +69,7 @@ def neural_cleanse(  # noqa: PLR0913 (an optimisation and its schedule)
         optimizer.step()
         best = _smaller(best, found, reached)
         weights, streaks = adapt(weights, streaks, reached, cost, multiplier, patience)
-    index = below_median(best.norms)
+    index = among(_NAME, best.norms < h * w, below_median, best.norms)
     score, target = float(index.max()), int(index.argmax())
     details = {"norms": best.norms, "anomalies": index}
     if score <= threshold:

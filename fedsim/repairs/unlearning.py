@@ -31,15 +31,15 @@ def unlearning(
     """The model after SGD on clean data of which a `fraction` carries the trigger.
 
     x ← (1 − m) x + m p with its true label, m and p the mask and pattern that an inspection
-    recovered: the last one's, if it recovered any, else those of `inspection`.
+    recovered: the last one's, or where it recovered none those of `inspection`.
 
     Paper: Wang et al., "Neural Cleanse", IEEE S&P 2019, section VI.
     Differs: 20 epochs where the paper takes one of 10 % of the training set, as the server's data
     are few; the stamped images are drawn once; evaluation mode, as in `fine_tuning`.
 
     Args:
-        inspection: what looks for a trigger if the last inspection recovered none (or there was
-            none); absent, `neural_cleanse` with its defaults.
+        inspection: what looks for a trigger if the last inspection recovered none. Absent, nothing
+            does; before any inspection `neural_cleanse` does, with its defaults.
         fraction: share of the clean images that is stamped.
 
     Raises:
@@ -64,13 +64,12 @@ def unlearning(
 
 
 def _trigger(suspect: Suspect, inspection: Inspection | None) -> Recovered:
-    if suspect.verdict is not None and suspect.verdict.trigger is not None:
-        return suspect.verdict.trigger
-    inspect = inspection or registry("inspections").build("neural_cleanse")
-    found: Recovered | None = inspect(suspect).trigger
-    if found is None:
+    verdict = suspect.verdict
+    if verdict is None or (verdict.trigger is None and inspection is not None):
+        verdict = (inspection or registry("inspections").build("neural_cleanse"))(suspect)
+    if verdict.trigger is None:
         raise ValueError(
             "unlearning: the inspection recovered no trigger. "
             "Take one that does (neural_cleanse, deep_inspect)"
         )
-    return found
+    return verdict.trigger

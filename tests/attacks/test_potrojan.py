@@ -154,8 +154,8 @@ def test_the_detector_by_hand():
 @pytest.mark.parametrize(
     ("model", "parameters", "told"),
     [
-        (network(()), {}, "must end in two linear layers"),
-        (network(activation="tanh"), {}, "only a ReLU"),
+        (network(()), {}, "must end in two linear layers with biases and a ReLU between"),
+        (network(activation="tanh"), {}, "must end in two linear layers"),
         (network(), {"target": 4}, r"target must be in 0\.\.3; got 4"),
         (network(), {"trigger": torch.clone}, "cannot be told from clean images"),
     ],

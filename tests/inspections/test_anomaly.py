@@ -6,6 +6,7 @@ from scipy.stats import median_abs_deviation
 
 from fedsim.inspections._anomaly import (
     above_median,
+    among,
     below_median,
     check_classes,
     double_below_median,
@@ -54,3 +55,16 @@ def test_the_double_mad_looks_at_one_side_only():
 def test_two_classes_cannot_be_compared():
     with pytest.raises(ValueError, match="x needs at least 3 classes to compare; got 2"):
         check_classes("x", 2)
+
+
+def test_only_known_values_are_compared():
+    norms = torch.tensor([1.0, 9.0, 10.0, 11.0, 13.0, 64.0, 64.0])
+    index = among("x", norms < 64, below_median, norms)
+    torch.testing.assert_close(index[:5], below_median(norms[:5]))
+    assert index[5:].tolist() == [0.0, 0.0]
+
+
+def test_too_few_known_values_accuse_nobody_and_say_so(caplog):
+    norms = torch.tensor([1.0, 64.0, 64.0, 64.0, 60.0])
+    assert among("x", norms < 64, below_median, norms).eq(0).all()
+    assert caplog.messages == ["x found a way to 2 of 5 classes and compares none"]

@@ -43,16 +43,29 @@ def test_similarity_is_the_quantile_of_cosines_over_other_classes_images():
     asked = problems()
     logits = torch.ones(28, 4)
     logits[16:19] = torch.tensor([[1.0, 1, 1, 1], [1, 1, -1, -1], [-1, -1, -1, -1]])  # class 0
-    found = _similarities(logits, asked, 4, 0.5)
+    solved = torch.ones(16, dtype=torch.bool)
+    found = _similarities(logits, asked, solved, 0.5)
     torch.testing.assert_close(found, torch.tensor([0.0, 1.0, 1.0, 1.0]))
-    assert _similarities(logits, asked, 4, 0.25)[0].item() == pytest.approx(-0.5)
+    assert _similarities(logits, asked, solved, 0.25)[0].item() == pytest.approx(-0.5)
+
+
+def test_perturbations_that_were_not_found_are_not_compared():
+    asked, logits = problems(), torch.ones(28, 4)
+    logits[16] = -1
+    solved = torch.ones(16, dtype=torch.bool)
+    assert _similarities(logits, asked, solved, 0.0)[0] == -1
+    solved[4] = False  # class 0's first image of another class
+    assert _similarities(logits, asked, solved, 0.0)[0] == 1
+    solved[2] = False  # the universal one of class 2
+    assert _similarities(logits, asked, solved, 0.0).isnan().tolist() == [False, False, True, False]
 
 
 def test_solved_problems_are_solved_by_few_pixels():
     one, asked = suspect(shortcut=60.0), problems()
-    masks, patterns = solve("x", one, asked, 200, 0.1, 0.7, 3.0)
+    masks, patterns, solved = solve("x", one, asked, 200, 0.1, 0.7, 3.0)
     logits = one.model(perturb(asked, masks, patterns))
     alone = slice(16, None)
+    assert solved.all()
     assert (logits[alone].argmax(dim=1) == asked.labels[alone]).all()
     towards = masks[4:][asked.labels[alone] == TARGET].sum(dim=(1, 2, 3))
     assert towards.max() < 0.5 * masks[4:].sum(dim=(1, 2, 3)).median()
@@ -63,6 +76,15 @@ def test_the_fixed_rule_looks_at_the_similarities_themselves():
     assert verdict.threshold == 0.75
     assert verdict.score == verdict.details["similarities"].max()
     assert verdict.target == verdict.details["similarities"].argmax()
+
+
+@pytest.mark.parametrize("rule", ["fixed", "outlier"])
+def test_a_model_that_says_one_thing_is_not_accused(rule):
+    one = suspect()
+    one.model.linear.weight.zero_()
+    verdict = dl_tnd(one, rule=rule, steps=20)
+    assert not verdict.backdoored
+    assert verdict.details["similarities"].eq(-1).all()
 
 
 def test_the_way_to_the_shortcuts_class_is_the_shortest():

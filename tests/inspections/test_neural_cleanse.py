@@ -28,12 +28,14 @@ def test_one_failure_ends_a_row_of_successes():
     assert (weights.item(), streaks.item()) == (0.5, 2)
 
 
-def test_a_class_that_cannot_be_reached_has_the_largest_norm():
+def test_a_class_that_cannot_be_reached_is_left_out():
     one = suspect(shortcut=60.0)
     one.model.linear.weight[3] = -5.0
     verdict = neural_cleanse(one, steps=100)
     assert verdict.details["norms"][3] == 16
+    assert verdict.details["anomalies"][3] == 0
     assert verdict.details["norms"].argmin() == 1
+    assert verdict.target == 1
 
 
 def test_batches_of_some_images_find_the_shortcut_too():
