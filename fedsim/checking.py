@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fedsim.flower.client_app import torch_threads
 from fedsim.results.after import LEARNED, write_after
+from fedsim.scenario.after import distinct_names
 from fedsim.simulation import Federation
 from fedsim.simulation.after import check
 
@@ -24,7 +25,7 @@ def check_run(
     if pattern is not None:
         write_after(path, LEARNED, {LEARNED: pattern})
     choices, cache = federation.scenario.after, path.resolve().parent / CACHE
-    records, problems = [], {}
+    records, problems, names = [], {}, distinct_names(choices)
     with torch_threads(federation.scenario.engine.server_threads):
         found = check(federation, model, choices, pattern=pattern, cache=cache)
         for position, one in enumerate(found):
@@ -35,5 +36,5 @@ def check_run(
             if one.trigger is not None:
                 write_after(path, f"{name}-trigger", one.trigger._asdict())
             if one.problem is not None:
-                problems[one.record["name"]] = one.problem
+                problems[names[position]] = one.problem
     return records, problems

@@ -58,8 +58,7 @@ def open_run(path: Path) -> Finished:
 def checked(finished: Finished, choices: Sequence[Choice]) -> Iterator[Checked]:
     """What the checks find in a finished run, which they leave as it is.
 
-    Raises: InputError where a check needs clean data that the run's server has not, or finds
-    nothing that it can work on.
+    Raises: InputError where a check needs clean data that the run's server has not.
     """
     path, federation = finished.run.path, finished.federation
     for choice in choices:
@@ -70,12 +69,7 @@ def checked(finished: Finished, choices: Sequence[Choice]) -> Iterator[Checked]:
             )
     cache = path.resolve().parent / CACHE
     with torch_threads(federation.scenario.engine.server_threads):
-        for found in check(
-            federation, finished.model, choices, pattern=finished.pattern, cache=cache
-        ):
-            if found.problem is not None:
-                raise InputError(f"{path}: {found.problem}.")
-            yield found
+        yield from check(federation, finished.model, choices, pattern=finished.pattern, cache=cache)
 
 
 def _pattern(path: Path, federation: Federation) -> Tensor | None:

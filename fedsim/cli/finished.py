@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.files import written
+from fedsim.cli.run import follow
 from fedsim.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ def repair(
     NAME is a repair, or an inspection whose trigger the next repair makes use of.
     """
     found = _checked(run, [*names, *more], settings, file)
-    if not any(one.repaired for one in found):
-        raise click.UsageError("--with: names no repair. `fedsim list repairs` shows them.")
 
     from fedsim.results import write_model
 
@@ -105,7 +104,15 @@ def _checked(
         raise click.UsageError("--with: names no repair. `fedsim list repairs` shows them.")
     if file is not None and not file.resolve().parent.is_dir():
         raise InputError(f"{file}: cannot be written: its folder does not exist.")
-    return list(checked(open_run(run), choices))
+    with follow(None) as listener:
+        found = list(checked(open_run(run), choices))
+        useful = [one for one in found if one.problem is None and (file is None or one.repaired)]
+        problems = [f"{run}: {one.problem}." for one in found if one.problem is not None]
+        if problems and not useful:
+            raise InputError(problems[-1])
+        for problem in problems:
+            listener.message(problem)
+    return found
 
 
 def _print(records: list[dict[str, Any]], as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """What is done with the finished model, and what watches it while it is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +66,14 @@ def needs_data(choice: Choice) -> bool:
 def short_name(choice: Choice) -> str:
     """The name of a check in results and of its files: without the path of a user's file."""
     return choice.name.rpartition(":")[2]
+
+
+def distinct_names(choices: Sequence[Choice]) -> list[str]:
+    """The short names; from the second of a name on with its number, as `loss_monitor #2`."""
+    names = [short_name(choice) for choice in choices]
+    numbers = [names[: position + 1].count(name) for position, name in enumerate(names)]
+    pairs = zip(names, numbers, strict=True)
+    return [name if number == 1 else f"{name} #{number}" for name, number in pairs]
 
 
 def _of_the_users(name: str, folder: Path | None) -> Plugin:

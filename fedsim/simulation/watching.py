@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from fedsim.errors import RunError
-from fedsim.scenario.after import short_name
+from fedsim.scenario.after import distinct_names
 from fedsim.simulation.evaluation import predictor
 from fedsim.simulation.federation import Federation
 from fedsim.suspects import Watch
@@ -30,6 +30,7 @@ def watch(
     predict = partial(predictor(model, state.buffers), state.params)
     memories: list[dict[str, Any]] = []
     alarms: dict[str, str] = {}
+    names = distinct_names(chosen)
     for index, choice in enumerate(chosen):
         seen = Watch(
             state.round,
@@ -46,5 +47,5 @@ def watch(
             text = f"{type(error).__name__}: {error}"
             raise RunError(f"round {state.round}: monitors.{index} raised {text}") from error
         if alarm is not None:
-            alarms.setdefault(short_name(choice), str(alarm))
+            alarms[names[index]] = str(alarm)
     return replace(state, monitors=tuple(memories)), alarms

@@ -135,6 +135,22 @@ def test_a_repair_with_nothing_to_repair_writes_nothing(cli, made, tmp_path):
     assert not file.exists()
 
 
+def test_a_check_that_finds_nothing_to_work_on_leaves_the_others_verdicts(cli, made):
+    names = ["--with", TOYS + "forgets", "--with", TOYS + "says_so"]
+    result = cli("inspect", made(), *names, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.strip() == f"{made()}: forgets: nobody has suspected a class."
+    forgets, says_so = json.loads(result.stdout)
+    assert (forgets["verdict"], forgets["after"]) == (None, None)
+    assert says_so["verdict"]["backdoored"]
+
+
+def test_a_verdict_does_not_make_up_for_a_repair_that_failed(cli, made, tmp_path):
+    names = ["--with", TOYS + "forgets", "--with", TOYS + "says_so"]
+    line = refused(cli, "repair", made(), *names, "-o", tmp_path / "x.safetensors")
+    assert line == f"{made()}: forgets: nobody has suspected a class."
+
+
 def test_what_is_no_finished_run_is_refused(cli, made, tmp_path):
     line = refused(cli, "inspect", tmp_path / "no", "--with", TOYS + "says_so")
     assert line.startswith(f"{tmp_path}/no: is not the folder of a run")

@@ -130,6 +130,15 @@ def test_what_had_nothing_to_work_on_is_flagged(tmp_path):
     assert one.summary["after"][0]["after"] is None
 
 
+def test_two_of_a_name_have_flags_of_their_own(tmp_path):
+    watching = [{"name": TOYS + "counts", "over": over} for over in (2, 0)]
+    one = play(tmp_path, rounds=3, monitors=watching, after=2 * CHECKS[2:])
+    rounds = {flag["flag"]: flag["rounds"] for flag in one.summary["flags"]}
+    assert rounds["counts"] == [3]
+    assert rounds["counts #2"] == [1, 2, 3]
+    assert rounds["forgets"] == rounds["forgets #2"] == []
+
+
 def test_alarms_are_flags_with_their_rounds(checked):
     flags = {flag["flag"]: flag for flag in checked.summary["flags"]}
     text = "counts, first in round 3: 3 rounds seen"
