@@ -73,7 +73,7 @@ def start(*command, before=lambda: None, **options):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         before()
 
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, command)],
         env=environment, preexec_fn=hear, text=True, stdout=subprocess.DEVNULL, **options,
