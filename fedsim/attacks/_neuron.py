@@ -19,19 +19,20 @@ class Head(NamedTuple):
 @torch.no_grad()
 def head(model: nn.Module, images: Tensor) -> Head:
     """As many of the last layers as there are; ValueError if there are not two."""
-    given: dict[nn.Module, Tensor] = {}
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    given: dict[nn.Linear, Tensor] = {}
     hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: given.update({layer: inputs[0]}))
-        for layer in linear
+        module.register_forward_pre_hook(lambda layer, inputs: given.update({layer: inputs[0]}))
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
     ]
     try:
         model(images)
     finally:
         for hook in hooks:
             hook.remove()
-    layers = linear[-1:]
-    for layer in reversed(linear[:-1]):
+    called = list(given)
+    layers = called[-1:]
+    for layer in reversed(called[:-1]):
         if layer.bias is None or not torch.equal(given[layers[0]], layer(given[layer]).relu()):
             break
         layers.insert(0, layer)

@@ -65,6 +65,38 @@ def test_a_mean_over_the_cohort_brings_the_neuron_in(hidden):
     assert (changed(fresh).argmax(1) == model(fresh).argmax(1)).float().mean() > 0.9
 
 
+def test_the_chain_has_a_unit_of_each_layer_which_hears_and_tells_nothing_else():
+    model = network((8, 6))
+    changed = after(model, craft(view(model))[0] / 10)
+    fc1, fc2, fc3 = changed.fc1.weight, changed.fc2.weight, changed.fc3.weight
+    [first] = (fc1 - model.fc1.weight).abs().gt(1e-5).any(1).nonzero().flatten().tolist()
+    second = int(fc2[:, first].argmax())
+    assert fc2[:, first].abs().gt(1e-5).nonzero().flatten().tolist() == [second]
+    assert fc2[second].abs().gt(1e-5).nonzero().flatten().tolist() == [first]
+    assert fc3[:, second].abs().gt(1e-5).nonzero().flatten().tolist() == [2]
+    length = torch.cat([fc1[first], changed.fc1.bias[first, None]]).norm()
+    torch.testing.assert_close(length, fc2[second, first], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(length, fc3[2, second], rtol=1e-4, atol=1e-5)
+
+
+class Idle(nn.Module):
+    """A network with a layer that it does not call."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.idle = network(), nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, images):
+        return self.inner(images)
+
+
+def test_layers_that_are_not_called_are_no_matter():
+    plain = craft(view(network()))
+    sent = craft(view(Idle()))
+    assert torch.equal(sent[:, : plain.shape[1]], plain)
+    assert sent[:, plain.shape[1] :].eq(0).all()
+
+
 def test_the_neuron_sleeps_on_clean_images_and_has_no_gradient():
     model = network()
     changed = after(model, craft(view(model))[0] / 10).requires_grad_(True)
