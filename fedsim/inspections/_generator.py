@@ -52,7 +52,7 @@ def smallest_triggers(
     prices = torch.full((suspect.num_classes,), plan.size, device=best.device)
     streaks = torch.zeros_like(prices)
     for batch in batches(images, plan.steps, plan.batch_size, suspect.generator):
-        triggers = generate(generator, suspect)
+        triggers = _generated(generator, suspect)
         stamped = stamp(triggers, batch).flatten(0, 1)
         misses, rates = _misses(name, suspect, stamped, len(batch))
         cost = misses + prices * (sizes(triggers) - plan.bound).clamp(min=0)
@@ -72,15 +72,6 @@ def sizes(triggers: Float[Tensor, "k c h w"]) -> Float[Tensor, " k"]:
     return triggers.abs().sum(dim=(1, 2, 3))
 
 
-def generate(generator: Network, suspect: Suspect) -> Float[Tensor, "k c h w"]:
-    """A trigger for every class, in [−1, 1], from fresh noise."""
-    k = suspect.num_classes
-    noise = torch.randn(k, _NOISE, generator=suspect.generator, device=suspect.generator.device)
-    device = generator[0][0].device
-    asked = torch.cat([noise.to(device), one_hot(torch.arange(k, device=device), k)], dim=1)
-    return _run(generator, asked).view(k, *suspect.shape).tanh()
-
-
 def stamp(
     triggers: Float[Tensor, "k c h w"], images: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "k b c h w"]:
@@ -91,6 +82,15 @@ def stamp(
     """
     moves = triggers[:, None]
     return (1 - moves.abs()) * images + moves.clamp(min=0)
+
+
+def _generated(generator: Network, suspect: Suspect) -> Float[Tensor, "k c h w"]:
+    """A trigger for every class, in [−1, 1], from fresh noise."""
+    k = suspect.num_classes
+    noise = torch.randn(k, _NOISE, generator=suspect.generator, device=suspect.generator.device)
+    device = generator[0][0].device
+    asked = torch.cat([noise.to(device), one_hot(torch.arange(k, device=device), k)], dim=1)
+    return _run(generator, asked).view(k, *suspect.shape).tanh()
 
 
 def _misses(
@@ -108,9 +108,9 @@ def _judged(judge: Network, images: Tensor) -> Float[Tensor, "b 1"]:
     return _run(judge, images.flatten(1)).sigmoid()
 
 
-def _network(suspect: Suspect, sizes: tuple[int, ...]) -> Network:
+def _network(suspect: Suspect, widths: tuple[int, ...]) -> Network:
     layers = []
-    for width, after in pairwise(sizes):
+    for width, after in pairwise(widths):
         weight = (2 * uniform(suspect, after, width) - 1) / width**0.5
         layers.append((weight.requires_grad_(), torch.zeros_like(weight[:, 0]).requires_grad_()))
     return layers
