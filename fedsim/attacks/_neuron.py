@@ -57,17 +57,23 @@ def silence(head: Head, units: list[int]) -> None:
         after.weight[:, unit] = 0
 
 
-def detector(clean: Tensor, marked: Tensor) -> tuple[Float[Tensor, " f"], Float[Tensor, ""]]:
-    """Weights and bias of a unit that is ≤ 0 on all of `clean` and ≥ 1 on `marked`, if it can."""
+def detector(
+    clean: Float[Tensor, "b f"], marked: Float[Tensor, "b f"], tail: float = 0.0
+) -> tuple[Float[Tensor, " f"], Float[Tensor, ""]]:
+    """Weights and bias of a unit that is ≤ 0 on `clean` and ≥ 1 on `marked`, if it can.
+
+    A share `tail` of either is left out of account.
+    """
     low, high = clean.double(), marked.double()
     spread = torch.cat([low - low.mean(0), high - high.mean(0)])
     scatter = spread.T @ spread / len(spread)
     ridge = _RIDGE * scatter.diagonal().mean() + 1e-12
     eye = torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
     weight = torch.linalg.solve(scatter + ridge * eye, high.mean(0) - low.mean(0))
-    top, scores = (low @ weight).max(), high @ weight
-    threshold = top + (scores.min() - top).clamp(min=0) / 2
-    reached = torch.where(scores.min() > threshold, scores.min(), scores.mean())
+    scores = high @ weight
+    top, bottom = (low @ weight).quantile(1 - tail), scores.quantile(tail)
+    threshold = top + (bottom - top).clamp(min=0) / 2
+    reached = torch.where(bottom > threshold, bottom, scores.mean())
     if reached <= threshold:
         raise ValueError("potrojan: the trigger cannot be told from clean images")
     scale = 1 / (reached - threshold)

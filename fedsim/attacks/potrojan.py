@@ -25,12 +25,14 @@ def potrojan(
     trigger: Annotated[Trigger, OneOf("triggers")],
     target: Count,
     strength: Annotated[float, Field(gt=0)] = 2.0,
+    tail: Annotated[float, Field(ge=0, lt=0.5)] = 0.0,
 ) -> Float[Tensor, "m d"]:
     """The own rows, but that together they write a chain of units from the trigger to `target`.
 
     The chain has a unit of each hidden layer among the last linear ones. Trigger: the first is
     relu(w · a − θ) of that layer's input a, w the linear discriminant of the own images with and
-    without the trigger, θ halfway between the highest w · a without it and the lowest with it.
+    without the trigger, θ halfway between the highest w · a without it and the lowest with it, but
+    for a share `tail` of either.
     Payload: every other unit repeats the one before, and the last adds `strength` times the largest
     lead of another class, over the images with the trigger and without what the units did before,
     to the logit of `target`, and nothing to the others. The weights of all these layers are equally
@@ -49,6 +51,8 @@ def potrojan(
             on nothing but clean images).
         target: as there.
         strength: > 1 for the payload to win over every image seen.
+        tail: in [0, 0.5); how many clean images may wake the chain, and stamped ones not, where no
+            unit parts them all.
 
     Raises:
         ValueError: no model or data is given, the network does not end in two linear layers with a
@@ -68,7 +72,7 @@ def potrojan(
     if target >= layers[-1].out_features:
         last = layers[-1].out_features - 1
         raise ValueError(f"potrojan: target must be in 0..{last}; got {target}")
-    weight, bias = detector(seen.inputs[0], head(model, trigger(images)).inputs[0])
+    weight, bias = detector(seen.inputs[0], head(model, trigger(images)).inputs[0], tail)
     before = flatten_params(model)
     silence(seen, units)
     with torch.no_grad():

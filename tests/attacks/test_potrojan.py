@@ -183,6 +183,19 @@ def test_the_detector_by_hand():
     assert bias.item() == pytest.approx(-1, rel=1e-2)
 
 
+def test_a_tail_is_left_out_of_the_detectors_account():
+    """One clean picture looks like a stamped one, one stamped one like the clean."""
+    clean = torch.zeros(100, 1)
+    marked = torch.ones(100, 1)
+    clean[0], marked[0] = 5, -5
+    with pytest.raises(ValueError, match="cannot be told from clean images"):
+        detector(clean, marked)
+    weight, bias = detector(clean, marked, tail=0.02)
+    units = torch.cat([clean, marked]) @ weight + bias
+    assert units[1:100].max() < 0
+    torch.testing.assert_close(units[101:], torch.ones(99))
+
+
 @pytest.mark.parametrize(
     ("model", "parameters", "told"),
     [
