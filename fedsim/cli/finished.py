@@ -1,4 +1,4 @@
-"""`fedsim inspect` and `fedsim repair`: checks on a finished run, which stays as it is."""
+"""`fedsim inspect` and `fedsim repair`: checks on a finished run, whose model stays as it is."""
 
 import json
 from collections.abc import Sequence
@@ -41,12 +41,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, no t
 @more_names
 @with_names
 @set_parameters
+@click.option("--keep", is_flag=True, help="Add what is found to the run's summary.")
 @as_json
 def inspect(
     run: Path,
     more: tuple[str, ...],
     names: tuple[str, ...],
     settings: tuple[str, ...],
+    keep: bool,
     as_json: bool,
 ) -> None:
     """Ask inspections whether a finished run's model is backdoored, and what filters catch.
@@ -54,6 +56,11 @@ def inspect(
     NAME is an inspection or a filter, or a repair that comes before one.
     """
     found = _checked(run, [*names, *more], settings)
+    if keep:
+        from fedsim import checking
+
+        checking.keep(run, found)
+        click.echo(f"{run / 'summary.json'} holds it; fedsim report {run} shows it.", err=True)
     _print([one.record for one in found], as_json)
 
 

@@ -60,6 +60,21 @@ def test_inspect_prints_what_the_summary_would_hold(cli, made):
     assert before == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
 
 
+def test_inspect_keeps_what_it_finds_where_it_is_asked_to(cli, made, tmp_path):
+    run = tmp_path / "kept"
+    shutil.copytree(made(after=[{"name": TOYS + "bright_corner"}], name="kept"), run)
+    before = json.loads((run / "summary.json").read_text())
+    result = cli("inspect", run, "--with", TOYS + "says_so", "--keep", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == f"{run}/summary.json holds it; fedsim report {run} shows it.\n"
+    after = json.loads((run / "summary.json").read_text())
+    assert after == {**before, "after": [*before["after"], *json.loads(result.stdout)]}
+    assert (run / "after" / "1-says_so-trigger.safetensors").is_file()
+    page = tmp_path / "page.html"
+    assert cli("report", run, "-o", page).exit_code == 0
+    assert "says_so: the attack&#39;s trigger beside" in page.read_text()
+
+
 def test_inspect_prints_a_table(cli, made):
     result = cli("inspect", made(), "--with", TOYS + "says_so", "--set", "says_so.score=1.25")
     assert result.exit_code == 0, result.stderr
