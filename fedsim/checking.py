@@ -1,17 +1,15 @@
-"""Checks on a finished model, and what they leave in its run's folder."""
+"""The checks that a scenario asks for after its rounds, and what they leave in the run's folder."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from fedsim.flower.client_app import torch_threads
-from fedsim.results import RunFolder
 from fedsim.results.after import LEARNED, write_after
 from fedsim.scenario.after import distinct_names
 from fedsim.simulation import Federation
-from fedsim.simulation.after import Checked, check
+from fedsim.simulation.after import check
 
 CACHE = ".cache"
 """The folder, beside the runs, of what checks compute once for many."""
@@ -32,30 +30,11 @@ def check_run(
         found = check(federation, model, choices, pattern=pattern, cache=cache)
         for position, one in enumerate(found):
             records.append(one.record)
-            _write(path, position, one)
+            name = f"{position}-{one.record['name']}"
+            if one.repaired:
+                write_after(path, name, one.model.state_dict())
+            if one.trigger is not None:
+                write_after(path, f"{name}-trigger", one.trigger._asdict())
             if one.problem is not None:
                 problems[names[position]] = one.problem
     return records, problems
-
-
-def keep(path: Path, found: Sequence[Checked]) -> None:
-    """Add to the finished run at `path` what was found of its model later.
-
-    Raises: InputError if it has not finished or somebody else is writing it, RunError if it cannot
-    be written.
-    """
-    folder = RunFolder(path)
-    with folder.locked():
-        summary = folder.summary()
-        first = len(summary["after"])
-        for position, one in enumerate(found, first):
-            _write(path, position, one)
-        folder.amend({**summary, "after": [*summary["after"], *(one.record for one in found)]})
-
-
-def _write(path: Path, position: int, one: Checked) -> None:
-    name = f"{position}-{one.record['name']}"
-    if one.repaired:
-        write_after(path, name, one.model.state_dict())
-    if one.trigger is not None:
-        write_after(path, f"{name}-trigger", one.trigger._asdict())

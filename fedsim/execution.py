@@ -190,7 +190,8 @@ def _finish(
         after, problems = check_run(federation, model, last.pattern, folder.path)
         for name, text in problems.items():
             log.warning("after: %s", text)
-            tally.alarms[name] = {"text": f"After training, {text}.", "rounds": []}
+            flag = f"after.{name}" if name in tally.alarms else name
+            tally.alarms[flag] = {"text": f"After training, {text}.", "rounds": []}
         tally.seconds = time.perf_counter() - started
         log.info("finished after %.1f s", tally.seconds)
         write_examples(federation, folder.path, last)

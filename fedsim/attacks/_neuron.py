@@ -15,6 +15,10 @@ class Head(NamedTuple):
     layers: list[nn.Linear]
     inputs: list[Float[Tensor, "b f"]]
 
+    def of(self, rows: slice) -> "Head":
+        """What goes in of some of the images."""
+        return Head(self.layers, [values[rows] for values in self.inputs])
+
 
 @torch.no_grad()
 def head(model: nn.Module, images: Tensor) -> Head:

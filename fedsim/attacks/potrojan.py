@@ -50,9 +50,9 @@ def potrojan(
         trigger: as in the poison whose success is measured (a `backdoor` of `fraction: 0` trains
             on nothing but clean images).
         target: as there.
-        strength: > 1 for the payload to win over every image seen.
-        tail: in [0, 0.5); how many clean images may wake the chain, and stamped ones not, where no
-            unit parts them all.
+        strength: > 1 for the payload to win over every image seen but a `tail`.
+        tail: in [0, 0.5); what share of clean images may wake the chain, and of stamped ones fail
+            to, where no unit parts them all.
 
     Raises:
         ValueError: no model or data is given, the network does not end in two linear layers with a
@@ -67,16 +67,18 @@ def potrojan(
     if view.model is None or view.data is None:
         raise ValueError("potrojan: needs the global model and its clients' data; got none")
     model, images = view.model, view.data[0]
-    seen = head(model, images)
-    layers, units = seen.layers, idlest(seen)
+    stamped = trigger(images)
+    seen = head(model, torch.cat([images, stamped]))
+    clean, marked = seen.of(slice(len(images))), seen.of(slice(len(images), None))
+    layers, units = seen.layers, idlest(clean)
     if target >= layers[-1].out_features:
         last = layers[-1].out_features - 1
         raise ValueError(f"potrojan: target must be in 0..{last}; got {target}")
-    weight, bias = detector(seen.inputs[0], head(model, trigger(images)).inputs[0], tail)
+    weight, bias = detector(clean.inputs[0], marked.inputs[0], tail)
     before = flatten_params(model)
     silence(seen, units)
     with torch.no_grad():
-        logits = model(trigger(images))
+        logits = model(stamped)
         lead = (logits.max(dim=1).values - logits[:, target]).max().clamp(min=1)
         norm = torch.cat([weight, bias[None]]).norm()
         length = (strength * lead * norm) ** (1 / len(layers))

@@ -1,4 +1,4 @@
-"""`fedsim inspect` and `fedsim repair`: checks on a finished run, whose model stays as it is."""
+"""`fedsim inspect` and `fedsim repair`: checks on a finished run, which stays as it is."""
 
 import json
 from collections.abc import Sequence
@@ -41,14 +41,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, no t
 @more_names
 @with_names
 @set_parameters
-@click.option("--keep", is_flag=True, help="Add what is found to the run's summary.")
 @as_json
 def inspect(
     run: Path,
     more: tuple[str, ...],
     names: tuple[str, ...],
     settings: tuple[str, ...],
-    keep: bool,
     as_json: bool,
 ) -> None:
     """Ask inspections whether a finished run's model is backdoored, and what filters catch.
@@ -56,11 +54,6 @@ def inspect(
     NAME is an inspection or a filter, or a repair that comes before one.
     """
     found = _checked(run, [*names, *more], settings)
-    if keep:
-        from fedsim import checking
-
-        checking.keep(run, found)
-        click.echo(f"{run / 'summary.json'} holds it; fedsim report {run} shows it.", err=True)
     _print([one.record for one in found], as_json)
 
 
@@ -113,12 +106,14 @@ def _checked(
         raise InputError(f"{file}: cannot be written: its folder does not exist.")
     with follow(None) as listener:
         found = list(checked(open_run(run), choices))
-        useful = [one for one in found if one.problem is None and (file is None or one.repaired)]
         problems = [f"{run}: {one.problem}." for one in found if one.problem is not None]
-        if problems and not useful:
-            raise InputError(problems[-1])
-        for problem in problems:
+        repairing = file is not None or all(one.plugin.kind == "repairs" for one in choices)
+        useful = any(one.problem is None and one.repaired == repairing for one in found)
+        told = problems if useful else problems[:-1]
+        for problem in told:
             listener.message(problem)
+        if not useful:
+            raise InputError(problems[-1])
     return found
 
 

@@ -1,6 +1,5 @@
 """How far below the others a class's number lies, in robust standard deviations."""
 
-import logging
 from collections.abc import Callable
 
 import torch
@@ -8,8 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fedsim.tensors import median
-
-log = logging.getLogger("fedsim")
 
 _FROM_MAD = 1.4826  # of a normal distribution: its standard deviation over its MAD
 _FROM_MEAN = 1.2533  # and over its mean absolute deviation
@@ -30,17 +27,18 @@ def among(
 ) -> Float[Tensor, " k"]:
     """The `index` of the known values among themselves; 0 for the others.
 
-    Fewer than 3 known ones say nothing of each other: all are 0, and a warning names the
-    inspection.
+    ValueError in the name of the inspection if there are fewer than 3 to compare.
 
     >>> known = Tensor([1, 1, 1, 1, 1, 0]).bool()
     >>> [round(float(i), 2) for i in among("", known, below_median, Tensor([1, 9, 10, 11, 12, 99]))]
     [6.07, 0.67, 0.0, -0.67, -1.35, 0.0]
     """
+    count = int(known.sum())
+    if count < _FEWEST:
+        raise ValueError(
+            f"{name} found a way to {count} of {len(known)} classes, too few to compare"
+        )
     found = torch.zeros_like(values)
-    if (count := int(known.sum())) < _FEWEST:
-        log.warning("%s found a way to %d of %d classes and compares none", name, count, len(known))
-        return found
     found[known] = index(values[known])
     return found
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+_HIGHEST = 1e9  # what succeeds with nothing on it would raise its weight for ever
 _INSIDE = 1 - 1e-6  # no mask begins where its slope has vanished
 
 
@@ -31,7 +32,7 @@ def adapt(
     (a streak below 0) divide it by `multiplier`^1.5.
     """
     streaks = torch.where(reached, streaks.clamp(min=0) + 1, streaks.clamp(max=0) - 1)
-    raised = torch.where(weights == 0, cost, weights * multiplier)
+    raised = torch.where(weights == 0, cost, weights * multiplier).clamp(max=_HIGHEST)
     weights = torch.where(streaks == patience, raised, weights)
     weights = torch.where(streaks == -patience, weights / multiplier**1.5, weights)
     return weights, torch.where(streaks.abs() == patience, 0, streaks)

@@ -45,9 +45,9 @@ def deep_inspect(  # noqa: PLR0913 (an inversion, a generator and a test)
     would leave [0, 1]; the inversion prefers smooth images; λ_t begins at `size` and follows the
     success of t as in Neural Cleanse (by 1.5 after five steps), where the paper has one weight.
     Classes that were never reached are left out (their size is told as c · h · w, their index as
-    0). A MAD of 0 gives way to 1.2533 times the mean absolute deviation. Fewer than 5 classes leave
-    the smaller half too few to accuse one at 2. Of several channels the mask is the strongest
-    one's.
+    0). A MAD of 0 gives way to 1.2533 times the mean absolute deviation. Fewer than 5 reached
+    classes leave the smaller half too few to accuse one at 2. Of several channels the mask is the
+    strongest one's.
 
     Args:
         gan: weight of the discriminator's say, γ₁.
@@ -57,7 +57,7 @@ def deep_inspect(  # noqa: PLR0913 (an inversion, a generator and a test)
         threshold: in robust standard deviations; 2 is the paper's.
 
     Raises:
-        ValueError: fewer than 3 classes, logits that are not finite.
+        ValueError: fewer than 3 classes, or fewer that can be reached, logits that are not finite.
     """
     check_classes(_NAME, suspect.num_classes)
     images = invert(_NAME, suspect, images_per_class, inversion_steps)

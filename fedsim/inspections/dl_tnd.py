@@ -57,7 +57,8 @@ def dl_tnd(  # noqa: PLR0913 (two optimisations and a test)
         threshold: None is 2 robust standard deviations for `outlier`, a cosine of 0.75 for `fixed`.
 
     Raises:
-        ValueError: fewer than 3 classes, clean images of fewer than 2, logits that are not finite.
+        ValueError: fewer than 3 classes, or fewer to compare, clean images of fewer than 2, logits
+            that are not finite.
     """
     check_classes(_NAME, suspect.num_classes)
     images, labels = _few(suspect, images_per_class)
@@ -67,8 +68,8 @@ def dl_tnd(  # noqa: PLR0913 (two optimisations and a test)
         logits = answers(_NAME, suspect, perturb(problems, masks, patterns))
     similarities = _similarities(logits, problems, solved, quantile)
     known = ~similarities.isnan()
-    similarities = similarities.nan_to_num(nan=-1.0)
     index = among(_NAME, known, above_median, similarities)
+    similarities = similarities.nan_to_num(nan=-1.0)
     scores = index if rule == "outlier" else similarities
     score, target = float(scores.max()), int(scores.argmax())
     threshold = _THRESHOLDS[rule] if threshold is None else threshold

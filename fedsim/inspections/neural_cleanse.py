@@ -53,7 +53,8 @@ def neural_cleanse(  # noqa: PLR0913 (an optimisation and its schedule)
         threshold: in robust standard deviations; 2 is the paper's.
 
     Raises:
-        ValueError: fewer than 3 classes, no clean images, logits that are not finite.
+        ValueError: fewer than 3 classes, or fewer that can be reached, no clean images, logits that
+            are not finite.
     """
     check_classes(_NAME, suspect.num_classes)
     images = clean_images(_NAME, suspect)

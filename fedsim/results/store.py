@@ -162,13 +162,9 @@ class RunFolder:
         """
         with self._writing("model.safetensors") as path:
             write_model(path, model)
-        self.amend(summary)
-        self.tidy()
-
-    def amend(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, at once or not at all."""
         with self._writing("summary.json") as path:
             write_json(path, summary)
+        self.tidy()
 
     def tidy(self) -> None:
         """Drop the checkpoint of a finished run, which a kill may have left."""

@@ -69,11 +69,11 @@ def short_name(choice: Choice) -> str:
 
 
 def distinct_names(choices: Sequence[Choice]) -> list[str]:
-    """The short names; from the second of a name on with its number, as `loss_monitor #2`."""
+    """The short names; from the second of a name on with its number, as `loss_monitor#2`."""
     names = [short_name(choice) for choice in choices]
     numbers = [names[: position + 1].count(name) for position, name in enumerate(names)]
     pairs = zip(names, numbers, strict=True)
-    return [name if number == 1 else f"{name} #{number}" for name, number in pairs]
+    return [name if number == 1 else f"{name}#{number}" for name, number in pairs]
 
 
 def _of_the_users(name: str, folder: Path | None) -> Plugin:

@@ -29,6 +29,16 @@ TREE = {
 }
 
 
+HELPLESS = """
+from fedsim.inspections import inspections
+
+
+@inspections.declare(data=False)
+def helpless(suspect):
+    raise ValueError("helpless: cannot tell")
+"""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """`made(**keys)` is the folder of a finished run."""
@@ -58,21 +68,6 @@ def test_inspect_prints_what_the_summary_would_hold(cli, made):
     assert inspected["before"] == {key: summary[key] for key in ("accuracy", "attack_success_rate")}
     assert filtered["caught"]["triggered"] == 1
     assert before == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
-
-
-def test_inspect_keeps_what_it_finds_where_it_is_asked_to(cli, made, tmp_path):
-    run = tmp_path / "kept"
-    shutil.copytree(made(after=[{"name": TOYS + "bright_corner"}], name="kept"), run)
-    before = json.loads((run / "summary.json").read_text())
-    result = cli("inspect", run, "--with", TOYS + "says_so", "--keep", "--json")
-    assert result.exit_code == 0, result.stderr
-    assert result.stderr == f"{run}/summary.json holds it; fedsim report {run} shows it.\n"
-    after = json.loads((run / "summary.json").read_text())
-    assert after == {**before, "after": [*before["after"], *json.loads(result.stdout)]}
-    assert (run / "after" / "1-says_so-trigger.safetensors").is_file()
-    page = tmp_path / "page.html"
-    assert cli("report", run, "-o", page).exit_code == 0
-    assert "says_so: the attack&#39;s trigger beside" in page.read_text()
 
 
 def test_inspect_prints_a_table(cli, made):
@@ -164,6 +159,14 @@ def test_a_verdict_does_not_make_up_for_a_repair_that_failed(cli, made, tmp_path
     names = ["--with", TOYS + "forgets", "--with", TOYS + "says_so"]
     line = refused(cli, "repair", made(), *names, "-o", tmp_path / "x.safetensors")
     assert line == f"{made()}: forgets: nobody has suspected a class."
+
+
+def test_a_repair_does_not_make_up_for_an_inspection_that_failed(cli, made, tmp_path):
+    (tmp_path / "mine.py").write_text(HELPLESS)
+    names = [TOYS + "newborn", f"{tmp_path}/mine.py:helpless", f"{tmp_path}/mine.py:helpless"]
+    result = cli("inspect", made(), "--with", *names)
+    assert result.exit_code == 2, result.stdout
+    assert result.stderr.splitlines() == [f"{made()}: helpless: cannot tell."] * 2
 
 
 def test_what_is_no_finished_run_is_refused(cli, made, tmp_path):

@@ -135,8 +135,8 @@ def test_two_of_a_name_have_flags_of_their_own(tmp_path):
     one = play(tmp_path, rounds=3, monitors=watching, after=2 * CHECKS[2:])
     rounds = {flag["flag"]: flag["rounds"] for flag in one.summary["flags"]}
     assert rounds["counts"] == [3]
-    assert rounds["counts #2"] == [1, 2, 3]
-    assert rounds["forgets"] == rounds["forgets #2"] == []
+    assert rounds["counts#2"] == [1, 2, 3]
+    assert rounds["forgets"] == rounds["forgets#2"] == []
 
 
 def test_alarms_are_flags_with_their_rounds(checked):

@@ -79,12 +79,11 @@ def test_the_fixed_rule_looks_at_the_similarities_themselves():
 
 
 @pytest.mark.parametrize("rule", ["fixed", "outlier"])
-def test_a_model_that_says_one_thing_is_not_accused(rule):
+def test_a_model_that_says_one_thing_cannot_be_judged(rule):
     one = suspect()
     one.model.linear.weight.zero_()
-    verdict = dl_tnd(one, rule=rule, steps=20)
-    assert not verdict.backdoored
-    assert verdict.details["similarities"].eq(-1).all()
+    with pytest.raises(ValueError, match="dl_tnd found a way to 0 of 4 classes"):
+        dl_tnd(one, rule=rule, steps=20)
 
 
 def test_the_way_to_the_shortcuts_class_is_the_shortest():
@@ -93,7 +92,7 @@ def test_the_way_to_the_shortcuts_class_is_the_shortest():
 
 
 def test_the_outlier_rule_compares_the_classes():
-    verdict = dl_tnd(suspect(shortcut=60.0), steps=20)
+    verdict = dl_tnd(suspect(shortcut=60.0), steps=100)
     assert verdict.threshold == 2
     assert verdict.score == verdict.details["anomalies"].max()
 

@@ -12,8 +12,8 @@ from tests.inspections.shortcuts import CORNER, TARGET, Quadrants, clean, suspec
 NAMES = ["neural_cleanse", "dl_tnd", "deep_inspect"]
 QUICK = {
     "neural_cleanse": {"steps": 30},
-    "dl_tnd": {"steps": 20},
-    "deep_inspect": {"steps": 20, "inversion_steps": 10},
+    "dl_tnd": {"steps": 100},
+    "deep_inspect": {"steps": 60, "inversion_steps": 10},
 }
 
 
