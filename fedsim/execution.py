@@ -190,8 +190,7 @@ def _finish(
         after, problems = check_run(federation, model, last.pattern, folder.path)
         for name, text in problems.items():
             log.warning("after: %s", text)
-            flag = f"after.{name}" if name in tally.alarms else name
-            tally.alarms[flag] = {"text": f"After training, {text}.", "rounds": []}
+            tally.alarms[f"after.{name}"] = {"text": f"After training, {text}.", "rounds": []}
         tally.seconds = time.perf_counter() - started
         log.info("finished after %.1f s", tally.seconds)
         write_examples(federation, folder.path, last)

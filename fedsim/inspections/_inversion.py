@@ -17,8 +17,8 @@ _SMOOTH = 1.0
 def invert(name: str, suspect: Suspect, per_class: int, steps: int) -> Float[Tensor, "b c h w"]:
     """`per_class` images in [0, 1] of each class: what the model is led to by its own gradient.
 
-    Each begins as noise of a brightness of its own, for some model answers any grey image alike and
-    has no gradient there. It goes down CE(f(x), t) plus its mean absolute difference between
+    Each begins as noise of a brightness of its own, for some models answer every grey image alike
+    and have no gradient there. It goes down CE(f(x), t) plus its mean absolute difference between
     neighbouring pixels. Fredrikson et al., CCS 2015.
     """
     k = suspect.num_classes

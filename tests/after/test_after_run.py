@@ -126,7 +126,7 @@ def test_what_had_nothing_to_work_on_is_flagged(tmp_path):
     one = play(tmp_path, after=CHECKS[2:])
     flags = {flag["flag"]: flag for flag in one.summary["flags"]}
     text = "After training, forgets: nobody has suspected a class."
-    assert flags["forgets"] == {"flag": "forgets", "text": text, "rounds": []}
+    assert flags["after.forgets"] == {"flag": "after.forgets", "text": text, "rounds": []}
     assert one.summary["after"][0]["after"] is None
 
 
@@ -136,7 +136,7 @@ def test_two_of_a_name_have_flags_of_their_own(tmp_path):
     rounds = {flag["flag"]: flag["rounds"] for flag in one.summary["flags"]}
     assert rounds["counts"] == [3]
     assert rounds["counts#2"] == [1, 2, 3]
-    assert rounds["forgets"] == rounds["forgets#2"] == []
+    assert rounds["after.forgets"] == rounds["after.forgets#2"] == []
 
 
 def test_alarms_are_flags_with_their_rounds(checked):
